@@ -1,0 +1,98 @@
+"""What every test stands on: settings from a fresh environment, a real PostgreSQL, and a database of the process's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django import DjangoDbBlocker
+
+from scripts import embedded_postgres, environment
+from tests import database
+
+# Settings are read after this module and before the first test: hence the environment is made at import.
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+SCRATCH = Path(tempfile.mkdtemp(prefix="desk-test-"))
+HOLD: embedded_postgres.Hold | None = None
+
+environment.install(environment.fresh_secrets())
+environment.install(
+    {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
+        "INSECURE_HTTP": "true",
+        "EMAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend",
+        "PAYMENT_PROVIDER": "sandbox",
+        "LEDGER_SEAL_DIR": str(SCRATCH / "seals"),
+        "LOG_LEVEL": "WARNING",
+    }
+)
+if "DATABASE_URL" not in os.environ:
+    # Workers inherit the variable and use the server under their controller's share, which outlives theirs.
+    HOLD = database.start_cluster()
+    os.environ["DATABASE_URL"] = HOLD.url("desk")
+
+
+def pytest_configure() -> None:
+    from django.conf import settings
+
+    # Templates in tests need no collected files; what browsers get is tested against the real server.
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    }
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+    if HOLD is not None:
+        HOLD.release()
+
+
+@pytest.fixture(scope="session")
+def desk_database(
+    request: pytest.FixtureRequest, django_test_environment: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[database.Clone]:
+    """This process's own clone of the migrated template, with Django connected to it."""
+    from django.core.management import call_command
+    from django.db import connection, connections
+
+    def migrate(name: str) -> None:
+        connection.settings_dict["NAME"] = name
+        call_command("migrate", verbosity=0, interactive=False)
+        connection.close()
+
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    with django_db_blocker.unblock():
+        connection.close()
+        clone = database.clone_template(
+            os.environ["DATABASE_URL"], migrate, label=worker, rebuild=request.config.getvalue("create_db")
+        )
+        connection.settings_dict["NAME"] = clone.name
+    yield clone
+    with django_db_blocker.unblock():
+        connections.close_all()
+    clone.drop()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(desk_database: database.Clone) -> None:
+    """Replaces pytest-django's own set-up, which migrates once per process."""
+
+
+@pytest.fixture
+def committed_db(desk_database: database.Clone, django_db_blocker: DjangoDbBlocker) -> Iterator[database.Clone]:
+    """
+    The database for tests that commit, from any thread or process; put back afterwards.
+
+    Threads of a test close their own connections.
+    """
+    from django.db import connections
+
+    with django_db_blocker.unblock():
+        yield desk_database
+        connections.close_all()
+    desk_database.restore()

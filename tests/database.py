@@ -1,0 +1,215 @@
+"""
+The tests' databases: one template, migrated once and kept, and one clone of it per test process.
+
+A test that commits is cleaned up after by `Clone.restore`, which puts back the rows that migrations inserted. Only a
+superuser may run it: the append-only triggers refuse everybody else's DELETE and TRUNCATE.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from scripts import embedded_postgres
+
+ROOT = Path(__file__).resolve().parent.parent
+CLUSTER = ROOT / "var" / "postgres-test"
+SESSIONS_END_SECONDS_MAX = 2.0  # what a request may still need to finish after its test
+
+SNAPSHOT = """
+CREATE SCHEMA test_seed;
+
+CREATE TABLE test_seed.tables AS
+SELECT c.oid::regclass AS name,
+       NULL::text AS seed,
+       (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+          FROM pg_attribute a
+         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS columns
+  FROM pg_class c
+ WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace
+   AND c.relname NOT IN ('django_migrations', 'django_content_type', 'auth_permission');
+
+CREATE TABLE test_seed.sequences AS
+SELECT c.oid::regclass AS name, pg_sequence_last_value(c.oid) AS value, s.seqstart AS start
+  FROM pg_class c JOIN pg_sequence s ON s.seqrelid = c.oid
+ WHERE c.relnamespace = 'public'::regnamespace
+   AND NOT EXISTS (SELECT FROM pg_depend d
+                    WHERE d.objid = c.oid AND d.refobjid IN (SELECT t.oid FROM pg_class t WHERE t.relname IN
+                          ('django_migrations', 'django_content_type', 'auth_permission')));
+
+DO $$
+DECLARE
+    t record;
+    filled boolean;
+BEGIN
+    FOR t IN SELECT name, columns FROM test_seed.tables LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', t.name) INTO filled;
+        IF filled THEN
+            EXECUTE format('CREATE TABLE test_seed.%I AS SELECT %s FROM %s', 'copy_' || t.name::oid, t.columns, t.name);
+            UPDATE test_seed.tables SET seed = format('test_seed.%I', 'copy_' || t.name::oid) WHERE name = t.name;
+        END IF;
+    END LOOP;
+END $$;
+
+-- As a replica a session fires no ordinary trigger: neither the append-only ones nor those of foreign keys.
+CREATE FUNCTION test_seed.restore() RETURNS void LANGUAGE plpgsql SET session_replication_role = replica AS $$
+DECLARE
+    t record;
+    filled boolean;
+    large text[] := '{}';
+BEGIN
+    -- Small tables are deleted from, which takes a tenth of the time of making new files; large ones are truncated.
+    FOR t IN SELECT name FROM test_seed.tables LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', t.name) INTO filled;
+        IF filled AND pg_relation_size(t.name) > 256 * 1024 THEN
+            large := large || t.name::text;
+        ELSIF filled THEN
+            EXECUTE format('DELETE FROM %s', t.name);
+        END IF;
+    END LOOP;
+    IF large <> '{}' THEN
+        EXECUTE format('TRUNCATE %s CASCADE', array_to_string(large, ', '));
+    END IF;
+    FOR t IN SELECT name, seed, columns FROM test_seed.tables WHERE seed IS NOT NULL LOOP
+        EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s', t.name, t.columns, t.columns, t.seed);
+    END LOOP;
+    PERFORM setval(s.name, coalesce(s.value, s.start), s.value IS NOT NULL)
+       FROM test_seed.sequences s
+      WHERE pg_sequence_last_value(s.name) IS DISTINCT FROM s.value;
+END $$;
+"""
+
+
+class Clone:
+    """One test process's own database."""
+
+    def __init__(self, server_url: str, name: str) -> None:
+        self.name = name
+        self.url = with_database(server_url, name)
+        self._server_url = server_url
+        self._session: psycopg.Connection | None = None
+
+    def restore(self) -> None:
+        """
+        Make the database what it was after the migrations.
+
+        :raises AssertionError: if the test left a session in the middle of something; it is ended first
+        """
+        if self._session is None:
+            self._session = psycopg.connect(self.url, autocommit=True, application_name="test restore")
+        busy = self._end_busy_sessions(self._session)
+        self._session.execute("SELECT test_seed.restore()")
+        assert not busy, f"the test left sessions at work: {busy}"
+
+    def drop(self) -> None:
+        if self._session is not None:
+            self._session.close()
+        with _maintenance(self._server_url) as server:
+            server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.name)))
+
+    @staticmethod
+    def _end_busy_sessions(session: psycopg.Connection) -> list[tuple[str, str]]:
+        others = """
+              FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()
+               AND backend_type = 'client backend' AND state <> 'idle'
+        """
+        deadline = time.monotonic() + SESSIONS_END_SECONDS_MAX
+        while busy := session.execute(f"SELECT state, query {others}").fetchall():
+            if time.monotonic() > deadline:
+                session.execute(f"SELECT pg_terminate_backend(pid, 1000) {others}")
+                return busy
+            time.sleep(0.01)
+        return []
+
+
+def clone_template(server_url: str, migrate: Callable[[str], None], *, label: str, rebuild: bool = False) -> Clone:
+    """
+    Clone the template for this process; make it first if the schema's sources changed since it was made.
+
+    `migrate` is called with the name of an empty database, and has to close its connections to it.
+    """
+    template = f"template_{_schema_hash()}"
+    clone = Clone(server_url, f"test_{os.getpid()}_{secrets.token_hex(3)}_{label}")
+    CLUSTER.parent.mkdir(exist_ok=True)
+    with (CLUSTER.parent / "test-template.lock").open("w") as lock, _maintenance(server_url) as server:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        names = {name for (name,) in server.execute("SELECT datname FROM pg_database").fetchall()}
+        for name in sorted(names):
+            if _is_abandoned(name):
+                server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        if rebuild or template not in names:
+            _build_template(server, server_url, template, migrate)
+        server.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(clone.name), sql.Identifier(template))
+        )
+    return clone
+
+
+def with_database(url: str, name: str) -> str:
+    """The same server's URL for another database."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def _build_template(server: psycopg.Connection, server_url: str, template: str, migrate: Callable[[str], None]) -> None:
+    for (name,) in server.execute("SELECT datname FROM pg_database WHERE datname LIKE 'template\\__%'").fetchall():
+        if name not in {"template0", "template1"}:
+            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    # Built under another name, so that a killed build is never taken for a template.
+    building = f"template_building_{os.getpid()}"
+    server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(building)))
+    migrate(building)
+    with psycopg.connect(with_database(server_url, building), autocommit=True) as session:
+        session.execute(SNAPSHOT)
+        session.execute("VACUUM ANALYZE")
+    server.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(building), sql.Identifier(template)))
+
+
+@contextlib.contextmanager
+def _maintenance(server_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(make_conninfo(server_url, dbname="postgres"), autocommit=True) as connection:
+        yield connection
+
+
+def _is_abandoned(name: str) -> bool:
+    """Whether a test database's process is gone; asked only of our own cluster, whose users are all on this machine."""
+    kind, _, rest = name.partition("_")
+    pid = rest.partition("_")[0]
+    if kind != "test" or not pid.isdigit() or not (CLUSTER / "PG_VERSION").exists():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _schema_hash() -> str:
+    """Changes with everything that a migrated database depends on."""
+    sources = [ROOT / "requirements.txt", Path(__file__), ROOT / "config" / "settings.py"]
+    for app in sorted(path.parent for path in ROOT.glob("*/apps.py")):
+        sources += sorted([*app.glob("migrations/*.py"), *app.rglob("*.sql"), *app.glob("models.py"), *app.glob("models/*.py")])
+    digest = hashlib.sha256()
+    for source in sources:
+        content = source.read_bytes()
+        digest.update(f"{source.relative_to(ROOT)} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()[:16]
+
+
+def start_cluster() -> embedded_postgres.Hold:
+    """The tests' own server; a commit there need not survive a power cut."""
+    return embedded_postgres.use(CLUSTER, durable=False)
