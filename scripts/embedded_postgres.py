@@ -41,6 +41,7 @@ SUPERUSER = "postgres"
 SOCKET_NAME = ".s.PGSQL.5432"
 SOCKET_PATH_BYTES_MAX = 100  # the kernel takes 107 on Linux and 103 on macOS
 START_SECONDS_MAX = 120.0  # crash recovery of a small cluster takes seconds
+ABSENT_SECONDS_MAX = 2.0  # from the launch to the pid file; a refusal to start shows this much later
 STOP_SECONDS_MAX = 60.0
 LOCK_SECONDS_MAX = 180.0  # longer than a start and a stop together
 
@@ -349,16 +350,20 @@ def _prepare_home(cluster: Cluster) -> None:
 
 
 def _ensure_running(cluster: Cluster, *, durable: bool) -> None:
-    if _postmaster(cluster) is None:
-        _end_orphans(cluster)
-        _prepare_home(cluster)
-        if not (cluster.data / "PG_VERSION").exists():
-            _create(cluster, durable=durable)
-        # Nothing of this cluster runs, so its pid file is stale; the pid in it may have gone to another program, and
-        # PostgreSQL would then refuse to start.
-        (cluster.data / "postmaster.pid").unlink(missing_ok=True)
-        _launch(cluster, durable=durable)
-    _wait_until_ready(cluster)
+    if _postmaster(cluster) is not None and _becomes_ready(cluster):
+        return
+    # Nothing to join, or it died just now.
+    _end_orphans(cluster)
+    _prepare_home(cluster)
+    if not (cluster.data / "PG_VERSION").exists():
+        _create(cluster, durable=durable)
+    # Nothing of this cluster runs, so its pid files are stale. PostgreSQL would see that by itself, unless the pid has
+    # gone to another program, or to a zombie that init has not reaped: then it would refuse to start.
+    for stale in (cluster.data / "postmaster.pid", cluster.sockets / f"{SOCKET_NAME}.lock"):
+        stale.unlink(missing_ok=True)
+    _launch(cluster, durable=durable)
+    if not _becomes_ready(cluster):
+        raise EmbeddedPostgresError(f"the server in {cluster.data} did not start: {_last_words(cluster)}")
 
 
 def _create(cluster: Cluster, *, durable: bool) -> None:
@@ -420,7 +425,16 @@ def _start_log(cluster: Cluster) -> Path:
     return cluster.data / "start.log"
 
 
-def _wait_until_ready(cluster: Cluster) -> None:
+def _last_words(cluster: Cluster) -> str:
+    with contextlib.suppress(OSError):
+        logs = sorted((cluster.data / "log").glob("*.log"), key=lambda log: log.stat().st_mtime)
+        lines = [line for log in [_start_log(cluster), *logs[-1:]] for line in log.read_text(errors="replace").splitlines()]
+        return "\n".join(["", *lines[-12:]])
+    return "it said nothing"
+
+
+def _becomes_ready(cluster: Cluster) -> bool:
+    """Wait until the server accepts connections; false when it is gone, or recovers for too long."""
     deadline = time.monotonic() + START_SECONDS_MAX
     absent_since: float | None = None
     while not _is_ready(cluster):
@@ -429,12 +443,11 @@ def _wait_until_ready(cluster: Cluster) -> None:
             absent_since = None
         elif absent_since is None:
             absent_since = now
-        if now > deadline or (absent_since is not None and now - absent_since > 1.0):
-            report = ""
-            with contextlib.suppress(OSError):
-                report = _start_log(cluster).read_text(errors="replace")[-2000:].strip()
-            raise EmbeddedPostgresError(f"the server in {cluster.data} did not start: {report or 'it said nothing'}")
+        # A server that was just launched has no pid file yet.
+        if now > deadline or (absent_since is not None and now - absent_since > ABSENT_SECONDS_MAX):
+            return False
         time.sleep(0.02)
+    return True
 
 
 def _is_ready(cluster: Cluster) -> bool:
