@@ -1,0 +1,281 @@
+"""Everything that differs between two installations comes from the environment, and a missing secret stops the start."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+# --- Reading the environment --------------------------------------------------------------------------------------
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.FileAwareEnv()  # X_FILE names a file that holds X: how orchestrators hand over secrets
+
+
+def flag(name: str, *, default: bool) -> bool:
+    """A switch; a typo in it fails at start instead of meaning `false`."""
+    text = env.str(name, default=str(default)).strip().lower()
+    if text not in {"true", "false", "1", "0", "on", "off", "yes", "no"}:
+        raise ImproperlyConfigured(f"{name}={text!r} is not a switch; use true or false")
+    return text in {"true", "1", "on", "yes"}
+
+
+def secret(name: str, *, length_min: int = 32) -> str:
+    """A secret without a default; short ones are refused because they are usually placeholders."""
+    value: str = env.str(name)
+    if len(value) < length_min:
+        raise ImproperlyConfigured(f"{name} must have at least {length_min} characters")
+    return value
+
+
+# --- Secrets --------------------------------------------------------------------------------------------------------
+
+SECRET_KEY = secret("SECRET_KEY")
+#: Fernet keys for bank numbers, newest first; the others still decrypt. Make one with `make secret`.
+FIELD_ENCRYPTION_KEYS: list[str] = env.list("FIELD_ENCRYPTION_KEYS")
+#: Keyed hash that makes encrypted bank numbers searchable. Changing it makes them unfindable.
+FIELD_HASH_KEY = secret("FIELD_HASH_KEY")
+#: Shared with the payment provider: signs its webhooks.
+PAYMENT_WEBHOOK_SECRET = secret("PAYMENT_WEBHOOK_SECRET")
+#: Ed25519 private key (32 bytes, hex) that seals the ledger, and where sealed exports go. Kept outside the database.
+LEDGER_SEAL_KEY = secret("LEDGER_SEAL_KEY", length_min=64)
+LEDGER_SEAL_DIR = Path(env.str("LEDGER_SEAL_DIR", default=str(BASE_DIR / "var" / "seals")))
+
+# --- Where it runs --------------------------------------------------------------------------------------------------
+
+DEBUG = flag("DEBUG", default=False)
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+#: Plain HTTP is for loopback demos only; TLS ends at the proxy in front, which then sets X-Forwarded-Proto.
+INSECURE_HTTP = flag("INSECURE_HTTP", default=False)
+#: Only a deployment that has a proxy which overwrites these headers may trust them.
+TRUST_PROXY_HEADERS = flag("TRUST_PROXY_HEADERS", default=False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUST_PROXY_HEADERS else None
+SECURE_SSL_REDIRECT = not INSECURE_HTTP
+SECURE_REDIRECT_EXEMPT = [r"^health/"]  # the orchestrator asks from inside, in plain HTTP
+SESSION_COOKIE_SECURE = not INSECURE_HTTP
+CSRF_COOKIE_SECURE = not INSECURE_HTTP
+SECURE_HSTS_SECONDS = 0 if INSECURE_HTTP else 31_536_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = not INSECURE_HTTP
+SECURE_HSTS_PRELOAD = not INSECURE_HTTP
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 8 * 3600
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+
+# --- What it is made of ---------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "core",
+    "wallets",
+    "accounts",
+    "trading",
+    "referrals",
+]
+
+MIDDLEWARE = [
+    "core.middleware.RequestContext",  # first: everything after it logs with the request's id and keeps its deadline
+    "core.middleware.Admission",  # before anything that costs: a saturated box says 503 at once
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "core.middleware.SecurityHeaders",
+    "core.middleware.BodyLimit",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+APPEND_SLASH = False  # a POST redirected to another URL loses its body
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+STATIC_URL = "static/"
+STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(BASE_DIR / "var" / "static")))
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+LANGUAGE_CODE = "en"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Database -------------------------------------------------------------------------------------------------------
+
+#: All processes together stay below this; `config/gunicorn.py` refuses to start with more threads than its share.
+DATABASE_CONNECTIONS_MAX = env.int("DATABASE_CONNECTIONS_MAX", default=50)
+#: Behind PgBouncer in transaction mode: no start-up options (set them on the role) and nothing prepared by name.
+DATABASE_BEHIND_PGBOUNCER = flag("DATABASE_BEHIND_PGBOUNCER", default=False)
+#: A pool per process where threads outnumber connections; 0 keeps one connection per thread, which measured as fast.
+DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=0)
+
+SESSION_OPTIONS = " ".join(
+    (
+        "-c lock_timeout=2000",
+        "-c statement_timeout=5000",
+        "-c idle_in_transaction_session_timeout=10000",
+        "-c client_connection_check_interval=2000",
+        "-c timezone=UTC",
+        "-c default_transaction_isolation=read\\ committed",
+    )
+)
+DATABASES: dict[str, dict[str, Any]] = {"default": env.db_url("DATABASE_URL", engine="core.postgres")}
+DATABASES["default"] |= {
+    "ATOMIC_REQUESTS": False,
+    "CONN_MAX_AGE": 0 if DATABASE_POOL_SIZE else None,
+    "CONN_HEALTH_CHECKS": flag("DATABASE_HEALTH_CHECKS", default=True),
+    "DISABLE_SERVER_SIDE_CURSORS": DATABASE_BEHIND_PGBOUNCER,
+    "OPTIONS": {
+        **DATABASES["default"].get("OPTIONS", {}),
+        "application_name": env.str("APPLICATION_NAME", default="desk"),
+        "connect_timeout": 3,
+        "tcp_user_timeout": 10_000,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "prepare_threshold": None if DATABASE_BEHIND_PGBOUNCER else 5,
+    },
+}
+if not DATABASE_BEHIND_PGBOUNCER:
+    DATABASES["default"]["OPTIONS"]["options"] = SESSION_OPTIONS
+if DATABASE_POOL_SIZE:
+    DATABASES["default"]["OPTIONS"]["pool"] = {
+        "min_size": DATABASE_POOL_SIZE,
+        "max_size": DATABASE_POOL_SIZE,
+        "timeout": 2,
+        "max_waiting": 4 * DATABASE_POOL_SIZE,
+        "reconnect_timeout": 5,
+    }
+
+# --- Requests -------------------------------------------------------------------------------------------------------
+
+REQUEST_DEADLINE_SECONDS = env.int("REQUEST_DEADLINE_SECONDS", default=30)
+REQUEST_BODY_BYTES_MAX = 64 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * REQUEST_BODY_BYTES_MAX  # the admin's forms; the API's own limit is above
+#: Requests in flight per process before the next one is told to come back, and how long one may have queued in front.
+REQUESTS_IN_FLIGHT_MAX = env.int("REQUESTS_IN_FLIGHT_MAX", default=64)
+QUEUE_SECONDS_MAX = env.int("QUEUE_SECONDS_MAX", default=5)
+IDEMPOTENCY_TTL_SECONDS = env.int("IDEMPOTENCY_TTL_SECONDS", default=3600)
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.tokens.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["core.api.HasScope"],
+    "DEFAULT_PARSER_CLASSES": ["core.api.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["core.api.ProblemAwareJSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "core.api.DeskSchema",
+    "DEFAULT_PAGINATION_CLASS": "core.api.KeysetPagination",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "EXCEPTION_HANDLER": "core.api.problem_response",
+    "UNAUTHENTICATED_USER": None,
+    "COERCE_DECIMAL_TO_STRING": True,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Dealing Desk",
+    "DESCRIPTION": "The back end of a retail margin broker: accounts, wallets, orders, positions.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+}
+
+#: Attempts per period, counted over all processes: `<count>/<s|m|h>`.
+THROTTLES: dict[str, str] = {
+    "login_account": env.str("THROTTLE_LOGIN_ACCOUNT", default="5/m"),  # per (account, address)
+    "login_address": env.str("THROTTLE_LOGIN_ADDRESS", default="20/m"),
+    "signup": env.str("THROTTLE_SIGNUP", default="20/m"),  # per address
+    "token": env.str("THROTTLE_TOKEN", default="20/m"),  # per user
+    "money": env.str("THROTTLE_MONEY", default="600/m"),  # per user
+    "quotes": env.str("THROTTLE_QUOTES", default="6000/m"),  # per token
+}
+
+# --- People ---------------------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+PASSWORD_HASHERS = ["accounts.hashers.DeskArgon2", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.smtp.EmailBackend")
+EMAIL_HOST = env.str("EMAIL_HOST", default="localhost")
+EMAIL_PORT = env.int("EMAIL_PORT", default=25)
+EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", default="")
+EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", default="")
+EMAIL_USE_TLS = flag("EMAIL_USE_TLS", default=False)
+EMAIL_TIMEOUT = 5
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="desk@localhost")
+#: Where the links in emails point: the client app's own pages.
+CLIENT_APP_URL = env.str("CLIENT_APP_URL", default="http://localhost:8000")
+TOKEN_LIFETIME = timedelta(hours=env.int("TOKEN_LIFETIME_HOURS", default=24))
+TOKEN_IDLE_LIFETIME = timedelta(hours=env.int("TOKEN_IDLE_LIFETIME_HOURS", default=12))
+PASSWORD_HASHES_AT_ONCE = env.int("PASSWORD_HASHES_AT_ONCE", default=4)
+
+# --- Money ----------------------------------------------------------------------------------------------------------
+
+DEMO_FUNDING = Decimal(env.str("DEMO_FUNDING", default="10000.00"))
+PAYMENT_PROVIDER = env.str("PAYMENT_PROVIDER", default="manual")
+PAYMENT_WEBHOOK_TOLERANCE_SECONDS = 300
+#: Per operation, in the wallet's currency.
+DEPOSIT_MIN = Decimal(env.str("DEPOSIT_MIN", default="1"))
+DEPOSIT_MAX = Decimal(env.str("DEPOSIT_MAX", default="1000000"))
+#: What may be deposited in total before verification is approved.
+UNVERIFIED_DEPOSIT_MAX = Decimal(env.str("UNVERIFIED_DEPOSIT_MAX", default="2000"))
+WITHDRAWAL_MIN = Decimal(env.str("WITHDRAWAL_MIN", default="1"))
+#: From this amount on, a withdrawal needs two different people.
+WITHDRAWAL_TWO_PERSON_FROM = Decimal(env.str("WITHDRAWAL_TWO_PERSON_FROM", default="10000"))
+
+# --- Trading --------------------------------------------------------------------------------------------------------
+
+LEVERAGE_MAX = env.int("LEVERAGE_MAX", default=500)
+LEVERAGE_DEFAULT = env.int("LEVERAGE_DEFAULT", default=30)
+POSITIONS_MAX = env.int("POSITIONS_MAX", default=200)
+QUOTE_AGE_SECONDS_MAX = env.int("QUOTE_AGE_SECONDS_MAX", default=60)
+
+# --- Logs -----------------------------------------------------------------------------------------------------------
+
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOGGING_CONFIG = "core.logging.configure"
+LOGGING: dict[str, Any] = {"level": LOG_LEVEL}
