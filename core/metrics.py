@@ -1,0 +1,24 @@
+"""What an operator looks at when something feels slow: one place that names every metric."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUEST_SECONDS = Histogram(
+    "desk_request_seconds",
+    "Time from the first byte of a request to its answer.",
+    ["method", "route", "status"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+LOCK_WAIT_SECONDS = Histogram(
+    "desk_wallet_lock_seconds",
+    "Time a money operation waited for its wallets, round trip included.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2),
+)
+RETRIES = Counter("desk_transaction_retries_total", "Transactions run again, by SQLSTATE.", ["sqlstate"])
+RETRIES_SPENT = Counter("desk_transaction_retries_spent_total", "Transactions given up, by fault.", ["fault"])
+REFUSALS = Counter("desk_refusals_total", "Problem documents sent, by code.", ["code"])
+REPLAYS = Counter("desk_idempotent_replays_total", "Answers given from a stored key.")
+SHED = Counter("desk_requests_shed_total", "Requests refused before they took a connection, by reason.", ["reason"])
+LEDGER_BREAKS = Gauge("desk_ledger_breaks", "Breaks found by the last ledger verification.", multiprocess_mode="max")
+FEED_AGE_SECONDS = Gauge("desk_feed_age_seconds", "Age of the newest quote.", multiprocess_mode="max")
