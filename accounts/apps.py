@@ -1,0 +1,8 @@
+"""accounts is people: who they are, how they prove it, and what they may do."""
+
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    name = "accounts"
+    default_auto_field = "django.db.models.BigAutoField"

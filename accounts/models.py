@@ -1,0 +1,200 @@
+"""People, what they proved about themselves, and the accounts they trade through."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+from core.ids import uuid7
+from core.money import CURRENCIES
+from wallets.models import Environment, Wallet
+
+
+class UserManager(BaseUserManager["User"]):
+    """Creates people for Django's own commands; clients come in through `services.sign_up_demo` and `sign_up_live`."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
+        user = self.model(email=email.strip().lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person who logs in with an email address: a client, or a member of staff."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    email = models.EmailField(max_length=254)
+    name = models.CharField(max_length=140, blank=True)
+    phone = models.CharField(max_length=16, null=True)  # noqa: DJ001  # NULL: staff have none, exempt from UNIQUE
+    country = models.CharField(max_length=2, blank=True)
+    date_of_birth = models.DateField(null=True)
+    address = models.JSONField(null=True, help_text="line1, line2, city, region, postal_code, country.")
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField(default=False)
+    email_confirmed_at = models.DateTimeField(null=True)
+    referral_code = models.CharField(max_length=8, null=True)  # noqa: DJ001  # NULL: staff have none, exempt from UNIQUE
+    referral_code_entered = models.CharField(max_length=16, blank=True, help_text="As typed at sign-up.")
+    referred_by = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="referees")
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    objects = UserManager()
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(Lower("email"), name="user_email"),
+            models.UniqueConstraint(fields=["phone"], name="user_phone"),
+            models.UniqueConstraint(fields=["referral_code"], name="user_referral_code"),
+            models.CheckConstraint(
+                condition=Q(referred_by__isnull=True) | ~Q(referred_by=F("id")), name="user_does_not_refer_themselves"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class TradingAccount(models.Model):
+    """One account to trade through: its number, its leverage and the margin wallet that carries its risk."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    number = models.CharField(max_length=20, unique=True)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="trading_accounts")
+    wallet = models.OneToOneField(Wallet, on_delete=models.PROTECT, related_name="trading_account")
+    environment = models.CharField(max_length=4, choices=Environment)
+    currency = models.CharField(max_length=4, choices=[(code, code) for code in CURRENCIES])
+    leverage = models.PositiveIntegerField()
+    is_self_trading = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(leverage__gte=1, leverage__lte=10_000), name="tradingaccount_leverage_within_limits"
+            ),
+        )
+        indexes = (models.Index(fields=["owner", "id"], name="tradingaccount_owner"),)
+
+    def __str__(self) -> str:
+        return self.number
+
+
+class Verification(models.Model):
+    """Where a client stands with compliance; one row per submission, the newest counts."""
+
+    class Status(models.TextChoices):
+        PENDING = "PENDING"  # nothing submitted yet
+        SUBMITTED = "SUBMITTED"
+        IN_REVIEW = "IN_REVIEW"
+        APPROVED = "APPROVED"
+        REJECTED = "REJECTED"
+        ACTION_REQUIRED = "ACTION_REQUIRED"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="verifications")
+    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    documents = models.JSONField(default=list, help_text="Kind and reference of each document submitted.")
+    reviewed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    reason = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    submitted_at = models.DateTimeField(null=True)
+    reviewed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["owner"],
+                condition=Q(status__in=["PENDING", "SUBMITTED", "IN_REVIEW", "ACTION_REQUIRED"]),
+                name="verification_one_open_per_client",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status__in=["APPROVED", "REJECTED", "ACTION_REQUIRED"]) | Q(reviewed_by__isnull=False),
+                name="verification_decided_by_someone",
+            ),
+            models.CheckConstraint(
+                condition=Q(reviewed_by__isnull=True) | ~Q(reviewed_by=F("owner")),
+                name="verification_reviewer_is_not_its_owner",
+            ),
+        )
+        indexes = (models.Index(fields=["owner", "id"], name="verification_owner"),)
+
+    def __str__(self) -> str:
+        return f"{self.owner_id} {self.status}"
+
+
+class Freeze(models.Model):
+    """A stop on one thing a client may do, with who placed it, why, and who lifted it."""
+
+    class Scope(models.TextChoices):
+        LOGIN = "LOGIN"
+        TRADING = "TRADING"
+        DEPOSITS = "DEPOSITS"
+        WITHDRAWALS = "WITHDRAWALS"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="freezes")
+    scope = models.CharField(max_length=12, choices=Scope)
+    reason = models.CharField(max_length=500)
+    placed_by = models.UUIDField()
+    placed_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True)
+    lifted_by = models.UUIDField(null=True)
+    lifted_at = models.DateTimeField(null=True)
+    lift_reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["owner", "scope"], condition=Q(lifted_at__isnull=True), name="freeze_one_in_force"
+            ),
+            models.CheckConstraint(condition=~Q(reason=""), name="freeze_has_a_reason"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.owner_id}"
+
+
+class ApiToken(models.Model):
+    """A bearer token: 256 random bits shown once, kept as a digest, with scopes and an end."""
+
+    class Scope(models.TextChoices):
+        READ = "read"
+        TRADE = "trade"
+        TRANSFER = "transfer"
+        WITHDRAW = "withdraw"
+        MARKET_DATA = "market_data"  # never a client's: issued to price feeds by staff
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="api_tokens")
+    name = models.CharField(max_length=64, blank=True)
+    prefix = models.CharField(max_length=12)
+    digest = models.BinaryField(max_length=32, unique=True)
+    scopes = ArrayField(models.CharField(max_length=16, choices=Scope))
+    addresses = ArrayField(models.CharField(max_length=43), default=list, blank=True, help_text="Allowed networks.")
+    created_at = models.DateTimeField(default=timezone.now)
+    last_used_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = (models.Index(fields=["owner", "id"], name="apitoken_owner"),)
+
+    def __str__(self) -> str:
+        return f"{self.prefix}…"
