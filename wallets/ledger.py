@@ -1,0 +1,398 @@
+"""The only code that changes a balance: lock in one order, compute under the lock, post in one statement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+from uuid import UUID
+
+from django.utils import timezone
+
+from core import db, idempotency, metrics
+from core.audit import Actor
+from core.errors import DomainError
+from core.idempotency import Answer, Claim
+from core.ids import derived_uuid7, uuid7
+from core.money import CURRENCIES
+from wallets.models import GATED_KINDS, Entry, Kind, LedgerTransaction, Wallet
+
+K = TypeVar("K", str, UUID)
+
+Type = LedgerTransaction.Type
+Reason = Entry.Reason
+
+#: Changing what a chain link covers means a new version; old links keep the one they were made with.
+CHAIN_VERSION = 1
+ZERO = Decimal(0)
+
+#: What a client earned or lost, as against what was paid in or out.
+REALIZING = frozenset({Reason.TRADE_PNL, Reason.COMMISSION, Reason.SWAP})
+
+
+class WalletNotFound(DomainError):
+    code = "WALLET_NOT_FOUND"
+    message = "There is no wallet {number}, or it is not yours to use."
+    status = 404
+
+
+@dataclass(slots=True)
+class LockedWallet:
+    """A gated wallet as it stands under its row lock; `post` and `set_held` keep it current."""
+
+    id: UUID
+    number: str
+    owner: UUID
+    environment: str
+    kind: str
+    currency: str
+    balance: Decimal
+    held: Decimal
+    credit: Decimal
+    realized_profit: Decimal
+    status: str
+    deposits_enabled: bool
+    withdrawals_enabled: bool
+    trading_enabled: bool
+    verified: bool
+    version: int
+    head: bytes
+    kill_switches: frozenset[str] = frozenset()
+
+    @property
+    def available(self) -> Decimal:
+        """What a CASH wallet can pay out now: its balance less what is promised to withdrawals."""
+        return self.balance - self.held
+
+
+@dataclass(frozen=True, slots=True)
+class HouseWallet:
+    """The house's counterpart of a posting; never locked, so that it can never be a queue."""
+
+    id: UUID
+    environment: str
+    currency: str
+
+
+class Leg(NamedTuple):
+    """One signed amount into one wallet, and why."""
+
+    wallet: LockedWallet | HouseWallet
+    amount: Decimal
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """What a posting will be, known before it is sent; `answer` builds the client's receipt from it."""
+
+    id: UUID
+    posted_at: datetime
+    balances: dict[UUID, Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A posting that the database has accepted; it is final when the caller's transaction commits."""
+
+    id: UUID
+    posted_at: datetime
+    answer: Answer | None
+
+
+# --- Locking --------------------------------------------------------------------------------------------------------
+
+_COLUMNS = (
+    "id, number, owner_id, environment, kind, currency, balance, held, credit, realized_profit, status,"
+    " deposits_enabled, withdrawals_enabled, trading_enabled, verified, version, head"
+)
+
+# One statement locks everything an operation will touch, in (owner, id) order, and reads the switches that gate it.
+# LockRows stands above Sort in the plan, so rows are locked in the order they are sorted. NO KEY: entries and orders
+# may still refer to the wallet meanwhile.
+_LOCK_SQL = (
+    "SELECT "
+    + ", ".join(f"w.{column.strip()}" for column in _COLUMNS.split(","))
+    + """,
+       (SELECT coalesce(array_agg(k.scope), ARRAY[]::varchar[]) FROM core_killswitch k WHERE k.engaged)
+  FROM wallets_wallet w
+ WHERE w.{key} = ANY(%(keys)s::{type}[])
+ ORDER BY w.owner_id, w.id
+   FOR NO KEY UPDATE OF w
+"""
+)
+_LOCK_BY_NUMBER_SQL = _LOCK_SQL.format(key="number", type="text")
+_LOCK_BY_ID_SQL = _LOCK_SQL.format(key="id", type="uuid")
+
+
+def lock_wallets(*numbers: str) -> tuple[LockedWallet, ...]:
+    """
+    Lock gated wallets by their public numbers, in the one order, and return them in the order asked for.
+
+    Call it once per transaction, with everything the operation will touch.
+
+    :raises WalletNotFound: if a number is unknown or belongs to the house
+    """
+    return _lock(_LOCK_BY_NUMBER_SQL, numbers, key=lambda wallet: wallet.number)
+
+
+def lock_wallets_by_id(*ids: UUID) -> tuple[LockedWallet, ...]:
+    """
+    Lock gated wallets by id, in the one order, and return them in the order asked for.
+
+    :raises WalletNotFound: if an id is unknown or belongs to the house
+    """
+    return _lock(_LOCK_BY_ID_SQL, ids, key=lambda wallet: wallet.id)
+
+
+def _lock(sql: str, keys: Sequence[K], *, key: Callable[[LockedWallet], K]) -> tuple[LockedWallet, ...]:
+    db.require_transaction()
+    assert keys, "an operation names what it locks"
+    started = time.perf_counter()
+    rows = db.fetch_all(sql, {"keys": list(dict.fromkeys(keys))})
+    metrics.LOCK_WAIT_SECONDS.observe(time.perf_counter() - started)
+    locked = {}
+    for row in rows:
+        wallet = LockedWallet(*row[:16], bytes(row[16]), frozenset(row[17]))
+        if wallet.kind in GATED_KINDS:
+            locked[key(wallet)] = wallet
+    for wanted in keys:
+        if wanted not in locked:
+            raise WalletNotFound(number=wanted)
+    return tuple(locked[wanted] for wanted in keys)
+
+
+def house(kind: Kind, currency: str, environment: str) -> HouseWallet:
+    """The house's wallet of this kind; its id is computed, so nothing is read and nothing is locked."""
+    assert kind not in GATED_KINDS and currency in CURRENCIES
+    return HouseWallet(derived_uuid7("house-wallet", kind, currency, environment), environment, currency)
+
+
+def open_wallet(*, owner: UUID, environment: str, kind: Kind, currency: str, verified: bool) -> LockedWallet:
+    """
+    Open an empty gated wallet inside the caller's transaction.
+
+    Nobody else can see it before the commit, so it is as good as locked.
+    """
+    db.require_transaction()
+    assert kind in GATED_KINDS
+    (serial,) = db.fetch_all("SELECT nextval('wallets_number_seq')", {})[0]
+    number = f"W{serial}"
+    wallet = Wallet.objects.create(
+        number=number, owner_id=owner, environment=environment, kind=kind, currency=currency, verified=verified
+    )
+    return LockedWallet(
+        id=wallet.id,
+        number=number,
+        owner=owner,
+        environment=environment,
+        kind=kind,
+        currency=currency,
+        balance=ZERO,
+        held=ZERO,
+        credit=ZERO,
+        realized_profit=ZERO,
+        status=wallet.status,
+        deposits_enabled=True,
+        withdrawals_enabled=True,
+        trading_enabled=True,
+        verified=verified,
+        version=0,
+        head=bytes(32),
+    )
+
+
+def set_gates(wallets: Iterable[LockedWallet], **gates: bool | str) -> None:
+    """Set `status`, `verified` or an `…_enabled` flag on locked wallets: how a freeze and a withdrawal never race."""
+    db.require_transaction()
+    assert gates.keys() <= {"status", "verified", "deposits_enabled", "withdrawals_enabled", "trading_enabled"}
+    wallets = list(wallets)
+    Wallet.objects.filter(pk__in=[wallet.id for wallet in wallets]).update(**gates, updated_at=timezone.now())
+    for wallet in wallets:
+        for name, value in gates.items():
+            setattr(wallet, name, value)
+
+
+# --- Holding --------------------------------------------------------------------------------------------------------
+
+_HELD_SQL = """
+UPDATE wallets_wallet SET held = %(held)s::numeric, updated_at = %(now)s::timestamptz
+ WHERE id = %(id)s::uuid AND owner_id = %(owner)s::uuid AND version = %(version)s::bigint AND held = %(seen)s::numeric
+RETURNING id
+"""
+
+
+def set_held(wallet: LockedWallet, held: Decimal) -> None:
+    """Promise exactly `held` of a locked wallet; not a posting, since no money moves."""
+    db.require_transaction()
+    assert held >= 0, "a hold is never negative"
+    params = {
+        "held": held,
+        "now": timezone.now(),
+        "id": wallet.id,
+        "owner": wallet.owner,
+        "version": wallet.version,
+        "seen": wallet.held,
+    }
+    rows = db.fetch_all(_HELD_SQL, params)
+    assert len(rows) == 1, f"wallet {wallet.number} changed under its lock"
+    wallet.held = held
+
+
+def hold(wallet: LockedWallet, amount: Decimal) -> None:
+    """Promise `amount` more of a locked wallet; the caller has checked that it is available."""
+    assert amount > 0
+    set_held(wallet, wallet.held + amount)
+
+
+def release(wallet: LockedWallet, amount: Decimal) -> None:
+    """Take back a promise of `amount`."""
+    assert 0 < amount <= wallet.held
+    set_held(wallet, wallet.held - amount)
+
+
+# --- Posting --------------------------------------------------------------------------------------------------------
+
+_POST_SQL = (Path(__file__).parent / "sql" / "post.sql").read_text()
+_ANSWERED = f", answered AS ({idempotency.COMPLETE_SQL})"
+_POST_AND_ANSWER_SQL = _POST_SQL.format(answered=_ANSWERED, answers="(SELECT count(*) FROM answered)")
+_POST_ONLY_SQL = _POST_SQL.format(answered="", answers="0")
+
+
+def link(
+    previous: bytes,
+    *,
+    wallet: UUID,
+    version: int,
+    transaction: UUID,
+    amount: Decimal,
+    balance_after: Decimal,
+    posted_at: datetime,
+) -> bytes:
+    """The next link of a wallet's chain: SHA-256 over the formula's version, the previous link and the entry's facts."""
+    moment = posted_at.astimezone(UTC).isoformat(timespec="microseconds")
+    facts = (
+        f"{CHAIN_VERSION}|{previous.hex()}|{wallet}|{version}|{transaction}|{amount:.8f}|{balance_after:.8f}|{moment}"
+    )
+    return sha256(facts.encode()).digest()
+
+
+def post(
+    legs: Sequence[Leg],
+    *,
+    type: Type,
+    owner: UUID,
+    actor: Actor,
+    now: datetime,
+    claim: Claim | None = None,
+    answer: Callable[[Posting], Answer] | None = None,
+    digest: bytes | None = None,
+    held: dict[UUID, Decimal] | None = None,
+    reason: str = "",
+    reference: str = "",
+    effective_at: datetime | None = None,
+    reverses: UUID | None = None,
+) -> Posted:
+    """
+    Move money: wallets, transaction, entries and (with a claim) the key's answer, in one statement.
+
+    `legs` sum to zero in one currency and environment; gated wallets among them are locked by the caller. `held` sets
+    new holds on such wallets in the same breath. `answer` builds what the client gets from what the posting will be.
+    Without a claim, `digest` names the operation for ever, so that the system cannot do it twice either. Legs of zero
+    are left out: an entry moves something.
+    """
+    db.require_transaction()
+    assert (claim is None) == (answer is None), "a claim is completed by an answer"
+    assert (claim is None) != (digest is None), "every posting has a permanent digest: its claim's or its own"
+    legs = [leg for leg in legs if leg.amount]
+    currencies = {(leg.wallet.currency, leg.wallet.environment) for leg in legs}
+    assert len(legs) >= 2 and len(currencies) == 1, "a posting has two legs or more, in one currency and environment"
+    assert sum(leg.amount for leg in legs) == 0, "a posting sums to zero"
+    currency, environment = currencies.pop()
+
+    posting_id = uuid7()
+    built = _build(legs, owner=owner, transaction=posting_id, now=now, held=held or {})
+    params = built.params | {
+        "id": posting_id,
+        "owner": owner,
+        "type": type,
+        "environment": environment,
+        "currency": currency,
+        "actor_id": actor.id,
+        "actor_kind": actor.kind,
+        "reason": reason,
+        "reference": reference,
+        "digest": digest if claim is None else claim.digest,
+        "request_id": actor.request_id,
+        "reverses": reverses,
+        "now": now,
+        "effective_at": effective_at or now,
+    }
+    given = None
+    if claim is not None and answer is not None:
+        given = answer(Posting(posting_id, now, {wallet.id: wallet.balance for wallet in built.after}))
+        given = replace(given, stored=True, effect_id=given.effect_id or posting_id)
+        params |= idempotency.completion(claim, given, now)
+    moved, entries, answered = db.fetch_all(_POST_ONLY_SQL if claim is None else _POST_AND_ANSWER_SQL, params)[0]
+    assert moved == len(built.after), "a wallet changed under its lock"
+    assert entries == len(legs) and answered == (claim is not None)
+    for before, after in zip(built.before, built.after, strict=True):
+        before.balance, before.held, before.version, before.head = after.balance, after.held, after.version, after.head
+        before.realized_profit = after.realized_profit
+    return Posted(posting_id, now, given)
+
+
+@dataclass(slots=True)
+class _Built:
+    before: list[LockedWallet]
+    after: list[LockedWallet]
+    params: dict[str, object]
+
+
+def _build(legs: Sequence[Leg], *, owner: UUID, transaction: UUID, now: datetime, held: dict[UUID, Decimal]) -> _Built:
+    """Compute every column of the posting from the locked wallets, leg by leg, without changing them yet."""
+    touched = {leg.wallet.id: leg.wallet for leg in legs if isinstance(leg.wallet, LockedWallet)}
+    assert held.keys() <= touched.keys(), "holds are set on wallets that the posting locked and moves"
+    after = {id_: replace(wallet, held=held.get(id_, wallet.held)) for id_, wallet in touched.items()}
+    rows: list[tuple[object, ...]] = []
+    for leg in legs:
+        wallet = after.get(leg.wallet.id)
+        if wallet is None:
+            rows.append((uuid7(), owner, leg.wallet.id, leg.amount, leg.reason, None, None, None))
+            continue
+        wallet.balance += leg.amount
+        wallet.version += 1
+        if leg.reason in REALIZING:
+            wallet.realized_profit += leg.amount
+        wallet.head = link(
+            wallet.head,
+            wallet=wallet.id,
+            version=wallet.version,
+            transaction=transaction,
+            amount=leg.amount,
+            balance_after=wallet.balance,
+            posted_at=now,
+        )
+        rows.append(
+            (uuid7(), wallet.owner, wallet.id, leg.amount, leg.reason, wallet.balance, wallet.version, wallet.head)
+        )
+    names = ("e_id", "e_owner", "e_wallet", "e_amount", "e_reason", "e_balance", "e_version", "e_digest")
+    params: dict[str, object] = {
+        name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)
+    }
+    params |= {
+        "w_id": list(after),
+        "w_owner": [wallet.owner for wallet in after.values()],
+        "w_seen": [wallet.version for wallet in touched.values()],
+        "w_balance": [wallet.balance for wallet in after.values()],
+        "w_held": [wallet.held for wallet in after.values()],
+        "w_realized": [wallet.realized_profit for wallet in after.values()],
+        "w_version": [wallet.version for wallet in after.values()],
+        "w_head": [wallet.head for wallet in after.values()],
+    }
+    return _Built(list(touched.values()), list(after.values()), params)

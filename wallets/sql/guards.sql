@@ -1,0 +1,106 @@
+-- The ledger defends itself: what the Python above it promises, these triggers refuse to let anybody break.
+
+-- Money that moved stays moved. A correction is a new transaction that names the one it reverses.
+CREATE TRIGGER ledgertransaction_is_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON wallets_ledgertransaction
+    FOR EACH STATEMENT EXECUTE FUNCTION desk_refuse_change();
+CREATE TRIGGER entry_is_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON wallets_entry
+    FOR EACH STATEMENT EXECUTE FUNCTION desk_refuse_change();
+CREATE TRIGGER seal_is_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON wallets_seal
+    FOR EACH STATEMENT EXECUTE FUNCTION desk_refuse_change();
+
+-- A wallet is closed, never deleted, and never becomes another wallet.
+CREATE TRIGGER wallet_is_never_deleted
+    BEFORE DELETE OR TRUNCATE ON wallets_wallet
+    FOR EACH STATEMENT EXECUTE FUNCTION desk_refuse_change();
+CREATE TRIGGER wallet_keeps_its_identity
+    BEFORE UPDATE OF id, number, owner_id, environment, kind, currency ON wallets_wallet
+    FOR EACH ROW
+    WHEN (OLD.id <> NEW.id OR OLD.number <> NEW.number OR OLD.owner_id <> NEW.owner_id
+          OR OLD.environment <> NEW.environment OR OLD.kind <> NEW.kind OR OLD.currency <> NEW.currency)
+    EXECUTE FUNCTION desk_refuse_change();
+
+-- Every statement that adds entries adds whole transactions. These checks see the table after the statement, so one
+-- posting (wallets, transaction and entries together) is judged as a whole. They stand in for foreign keys, which
+-- would take a share lock on wallets and users that every posting wants at once.
+CREATE FUNCTION wallets_judge_entries() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    flaw record;
+BEGIN
+    SELECT e.id, e.transaction_id,
+           CASE
+               WHEN t.id IS NULL THEN 'entry_transaction_exists'
+               WHEN w.id IS NULL THEN 'entry_wallet_exists'
+               WHEN w.currency <> e.currency THEN 'entry_has_its_wallets_currency'
+               WHEN w.environment <> t.environment THEN 'entry_stays_in_one_environment'
+               WHEN w.kind IN ('CASH', 'MARGIN') THEN
+                   CASE
+                       WHEN e.owner_id <> w.owner_id THEN 'entry_has_its_wallets_owner'
+                       WHEN e.wallet_version IS NULL OR e.wallet_version > w.version THEN 'entry_is_chained'
+                       WHEN e.wallet_version = w.version
+                            AND (e.balance_after <> w.balance OR e.digest <> w.head) THEN 'entry_is_the_wallets_head'
+                   END
+               WHEN e.wallet_version IS NOT NULL THEN 'entry_of_the_house_is_not_chained'
+               WHEN e.owner_id <> t.owner_id THEN 'entry_of_the_house_has_its_transactions_owner'
+           END AS rule
+      INTO flaw
+      FROM added e
+      LEFT JOIN wallets_ledgertransaction t ON t.id = e.transaction_id
+      LEFT JOIN wallets_wallet w ON w.id = e.wallet_id
+     WHERE t.id IS NULL OR w.id IS NULL OR w.currency <> e.currency OR w.environment <> t.environment
+        OR (w.kind IN ('CASH', 'MARGIN')
+            AND (e.owner_id <> w.owner_id OR e.wallet_version IS NULL OR e.wallet_version > w.version
+                 OR (e.wallet_version = w.version AND (e.balance_after <> w.balance OR e.digest <> w.head))))
+        OR (w.kind NOT IN ('CASH', 'MARGIN') AND (e.wallet_version IS NOT NULL OR e.owner_id <> t.owner_id))
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'entry % of transaction % breaks %', flaw.id, flaw.transaction_id, flaw.rule
+            USING ERRCODE = 'check_violation', TABLE = 'wallets_entry', CONSTRAINT = flaw.rule;
+    END IF;
+
+    SELECT e.transaction_id, e.currency, sum(e.amount) AS total, count(*) AS legs
+      INTO flaw
+      FROM wallets_entry e
+     WHERE e.transaction_id IN (SELECT added.transaction_id FROM added)
+     GROUP BY e.transaction_id, e.currency
+    HAVING sum(e.amount) <> 0 OR count(*) < 2
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'transaction % has % legs in % that sum to %',
+                        flaw.transaction_id, flaw.legs, flaw.currency, flaw.total
+            USING ERRCODE = 'check_violation', TABLE = 'wallets_entry', CONSTRAINT = 'entry_legs_sum_to_zero';
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER entry_is_judged
+    AFTER INSERT ON wallets_entry REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION wallets_judge_entries();
+
+CREATE FUNCTION wallets_judge_transactions() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    bare uuid;
+BEGIN
+    SELECT t.id INTO bare
+      FROM added t
+     WHERE NOT EXISTS (SELECT FROM wallets_entry e WHERE e.transaction_id = t.id)
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'transaction % moves nothing', bare
+            USING ERRCODE = 'check_violation', TABLE = 'wallets_ledgertransaction',
+                  CONSTRAINT = 'ledgertransaction_has_legs';
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER ledgertransaction_is_judged
+    AFTER INSERT ON wallets_ledgertransaction REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION wallets_judge_transactions();
+
+-- Public numbers do not betray how many there are of anything else.
+CREATE SEQUENCE wallets_number_seq AS bigint START 10000001;
+
+-- Balance updates find room in their own page, so that no index is touched.
+ALTER TABLE wallets_wallet SET (fillfactor = 60);

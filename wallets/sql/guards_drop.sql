@@ -1,0 +1,11 @@
+DROP TRIGGER ledgertransaction_is_append_only ON wallets_ledgertransaction;
+DROP TRIGGER entry_is_append_only ON wallets_entry;
+DROP TRIGGER seal_is_append_only ON wallets_seal;
+DROP TRIGGER wallet_is_never_deleted ON wallets_wallet;
+DROP TRIGGER wallet_keeps_its_identity ON wallets_wallet;
+DROP TRIGGER entry_is_judged ON wallets_entry;
+DROP TRIGGER ledgertransaction_is_judged ON wallets_ledgertransaction;
+DROP FUNCTION wallets_judge_entries();
+DROP FUNCTION wallets_judge_transactions();
+DROP SEQUENCE wallets_number_seq;
+ALTER TABLE wallets_wallet RESET (fillfactor);
