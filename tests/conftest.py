@@ -1,4 +1,4 @@
-"""What every test stands on: settings from a fresh environment, a real PostgreSQL, and a database of the process's own."""
+"""What every test stands on: a fresh environment, a real PostgreSQL, and a database of the process's own."""
 
 from __future__ import annotations
 

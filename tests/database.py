@@ -82,7 +82,8 @@ BEGIN
         EXECUTE format('TRUNCATE %s CASCADE', array_to_string(large, ', '));
     END IF;
     FOR t IN SELECT name, seed, columns FROM test_seed.tables WHERE seed IS NOT NULL LOOP
-        EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s', t.name, t.columns, t.columns, t.seed);
+        EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s',
+                       t.name, t.columns, t.columns, t.seed);
     END LOOP;
     PERFORM setval(s.name, coalesce(s.value, s.start), s.value IS NOT NULL)
        FROM test_seed.sequences s
@@ -201,7 +202,8 @@ def _schema_hash() -> str:
     """Changes with everything that a migrated database depends on."""
     sources = [ROOT / "requirements.txt", Path(__file__), ROOT / "config" / "settings.py"]
     for app in sorted(path.parent for path in ROOT.glob("*/apps.py")):
-        sources += sorted([*app.glob("migrations/*.py"), *app.rglob("*.sql"), *app.glob("models.py"), *app.glob("models/*.py")])
+        for pattern in ("migrations/*.py", "**/*.sql", "models.py", "models/*.py"):
+            sources += sorted(app.glob(pattern))
     digest = hashlib.sha256()
     for source in sources:
         content = source.read_bytes()

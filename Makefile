@@ -1,0 +1,67 @@
+# Everything here works with Python 3.11+ and make alone: the first command makes .venv, and PostgreSQL comes with it.
+
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+DESK := $(PYTHON) -m scripts.desk
+CHECKS := $(DESK) checks --
+# Each proves what its room promises about money; `make verify` runs them all, and fails if one does.
+VERIFY := verify_ledger
+
+.PHONY: help run demo verify test check lint format types layers migrations deploy shell secret reset clean venv venv-dev
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+run: export DESK_FOLLOW_PARENT := 1
+run: venv ## Start everything (HOST, PORT, FEED=off and DATABASE_URL are honoured); Ctrl-C stops it
+	@$(PYTHON) -m scripts.run
+
+demo: venv ## Play a client's day against the running server, and tell it
+	@$(PYTHON) -m scripts.demo
+
+verify: venv ## Check every figure in the ledger; fails on any break
+	@for command in $(VERIFY); do $(DESK) manage $$command || exit 1; done
+
+test: venv-dev ## Run all tests, or a part of them (T=tests/wallets)
+	@$(PYTHON) -m pytest --numprocesses=logical --maxprocesses=4 --dist=worksteal $(T)
+
+check: lint types layers migrations deploy test ## Everything that must hold before a change goes in
+
+lint: venv-dev ## Style and formatting
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+
+format: venv-dev ## Format the code and mend what can be mended by machine
+	@$(PYTHON) -m ruff check --fix-only --quiet .
+	@$(PYTHON) -m ruff format .
+
+types: venv-dev ## Static types
+	@$(CHECKS) $(PYTHON) -m mypy
+
+layers: venv-dev ## Who may import whom
+	@.venv/bin/lint-imports --cache-dir .import_linter_cache
+
+migrations: venv-dev ## Migrations match the models, and are safe under load
+	@$(CHECKS) $(PYTHON) manage.py makemigrations --check --dry-run
+	@$(CHECKS) $(PYTHON) -m scripts.lint_migrations
+
+deploy: venv-dev ## Django's own security checks, as in an installation
+	@$(CHECKS) $(PYTHON) manage.py check --deploy --fail-level WARNING
+
+shell: venv ## A Python shell on the demo's database
+	@$(DESK) manage shell
+
+secret: venv ## Print fresh values for every secret
+	@$(DESK) secret
+
+reset: venv ## Forget the demo: database, secrets, cast
+	@$(DESK) reset
+
+clean: venv ## Delete the tests' databases and the tools' caches
+	@$(DESK) clean
+
+venv:
+	@python3 scripts/venv.py requirements.txt
+
+venv-dev: venv
+	@python3 scripts/venv.py requirements-dev.txt

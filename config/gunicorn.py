@@ -1,0 +1,58 @@
+"""
+How gunicorn serves: a few processes with a few threads each, and never more database connections than there are.
+
+A thread keeps one connection, so workers × threads is what the web takes of DATABASE_CONNECTIONS_MAX; what is set aside
+for the feed, for commands and for whoever investigates at night is DATABASE_CONNECTIONS_RESERVED.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import environ
+from prometheus_client import multiprocess
+
+if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
+    from gunicorn.workers.base import Worker
+
+env = environ.Env()
+
+host = env.str("HOST", default="127.0.0.1")
+bind = f"{f'[{host}]' if ':' in host else host}:{env.int('PORT', default=8000)}"
+worker_class = "gthread"
+workers = env.int("WEB_WORKERS", default=max(2, min(4, os.cpu_count() or 2)))
+threads = env.int("WEB_THREADS", default=8)
+preload_app = False  # connections must not be opened before the fork
+
+graceful_timeout = env.int("REQUEST_DEADLINE_SECONDS", default=30) + 5  # longer than any request may take
+timeout = 60  # a worker that gives no sign of life; requests have a deadline of their own
+keepalive = 75  # longer than a proxy keeps an idle connection to us, so that it never meets one we are closing
+backlog = 1024
+
+accesslog = None  # the application writes one line per request
+errorlog = "-"
+control_socket_disable = True  # it would be made in the home directory
+if Path("/dev/shm").is_dir():  # noqa: S108 - memory: a slow disk must not look like a dead worker
+    worker_tmp_dir = "/dev/shm"  # noqa: S108
+
+
+def on_starting(_server: Arbiter) -> None:
+    """Refuse to start with more threads than connections, and make the place where workers add up their metrics."""
+    available = env.int("DATABASE_CONNECTIONS_MAX", default=50) - env.int("DATABASE_CONNECTIONS_RESERVED", default=10)
+    per_worker = env.int("DATABASE_POOL_SIZE", default=0) or threads
+    if workers * per_worker > available:
+        raise SystemExit(
+            f"{workers} workers with {per_worker} connections each are {workers * per_worker} database connections, and "
+            f"the web may have {available}: lower WEB_WORKERS or WEB_THREADS, or raise DATABASE_CONNECTIONS_MAX"
+        )
+    if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        Path(directory).mkdir(parents=True, exist_ok=True)
+
+
+def child_exit(_server: Arbiter, worker: Worker) -> None:
+    """A dead worker's live gauges no longer count; its counters do."""
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        multiprocess.mark_process_dead(worker.pid)
