@@ -45,7 +45,7 @@ def on_starting(_server: Arbiter) -> None:
     per_worker = env.int("DATABASE_POOL_SIZE", default=0) or threads
     if workers * per_worker > available:
         raise SystemExit(
-            f"{workers} workers with {per_worker} connections each are {workers * per_worker} database connections, and "
+            f"{workers} workers with {per_worker} connections each are {workers * per_worker} connections, and "
             f"the web may have {available}: lower WEB_WORKERS or WEB_THREADS, or raise DATABASE_CONNECTIONS_MAX"
         )
     if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):

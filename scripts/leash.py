@@ -44,8 +44,8 @@ def run(command: list[str], *, supervisor: int | None, grace: float) -> int:
     for number in (*ENDING, *PASSED_ON, signal.SIGCHLD):
         signal.signal(number, lambda _number, _frame: None)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    # Its own group, so that a stubborn command's children can be killed with it.
-    child = subprocess.Popen(command, start_new_session=True, preexec_fn=_die_with_parent)  # noqa: PLW1509 - one thread
+    # Its own group, so that a stubborn command's children can be killed with it. One thread, so forking is safe.
+    child = subprocess.Popen(command, start_new_session=True, preexec_fn=_die_with_parent)  # noqa: PLW1509
     try:
         return _watch(child, reader, supervisor=supervisor, grace=grace)
     finally:
@@ -108,7 +108,7 @@ def _end_group(child: subprocess.Popen[bytes]) -> None:
 
 
 def _die_with_parent() -> None:
-    """Runs in the child before it becomes the command: Linux then sends it SIGTERM should the leash itself be killed."""
+    # Its own group, so that a stubborn command's children can be killed with it. There is one thread to fork from.
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
