@@ -108,7 +108,7 @@ def _end_group(child: subprocess.Popen[bytes]) -> None:
 
 
 def _die_with_parent() -> None:
-    # Its own group, so that a stubborn command's children can be killed with it. There is one thread to fork from.
+    """Runs in the child before it becomes the command: Linux then sends it SIGTERM if the leash itself is killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
