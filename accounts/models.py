@@ -10,6 +10,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
+from django.db.models.lookups import Exact
 from django.utils import timezone
 
 from core.ids import uuid7
@@ -19,6 +20,13 @@ from wallets.models import Environment, Wallet
 
 class UserManager(BaseUserManager["User"]):
     """Creates people for Django's own commands; clients come in through `services.sign_up_demo` and `sign_up_live`."""
+
+    def with_email(self, email: str) -> models.QuerySet[User]:
+        """Whoever has this address, in whatever case, by the index that keeps it unique."""
+        return self.filter(Exact(Lower("email"), email.lower()))
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        return self.with_email(username or "").get()
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
         user = self.model(email=email.strip().lower(), **fields)

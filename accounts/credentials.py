@@ -1,0 +1,195 @@
+"""Secrets become what may be stored before a transaction begins, and the types keep the raw ones out of it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from hashlib import sha256
+from typing import Any, NewType
+from uuid import UUID
+
+from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+
+from accounts.models import ApiToken, User
+from core import db, throttling
+from core.errors import DomainError
+
+# --- Passwords ------------------------------------------------------------------------------------------------------
+
+#: An encoded argon2 hash. Services take this and never a raw password: hashing takes tens of milliseconds, which
+#: nobody may spend between a lock and a commit, and a type checker can see that nobody does.
+PasswordHash = NewType("PasswordHash", str)
+
+
+class PasswordTooWeak(DomainError):
+    code = "PASSWORD_TOO_WEAK"
+    message = "This password is too easy to guess; `errors` says why."
+    status = 400
+
+
+class InvalidCredentials(DomainError):
+    code = "INVALID_CREDENTIALS"
+    message = "The email address and the password do not belong together."
+    status = 401
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A person who has just given the right password; `encoded` is what it was checked against."""
+
+    id: UUID
+    email: str
+    encoded: str
+
+
+def hash_password(password: str, *, field: str = "password", **about: str) -> PasswordHash:
+    """
+    The hash to store for a new password; `about` is what it must not resemble (`email=…, name=…`).
+
+    :raises PasswordTooWeak: if it is short, common or like its owner's own data
+    :raises Unavailable: if too many others are being hashed
+    """
+    try:
+        validate_password(password, User(**about))
+    except ValidationError as error:
+        named = [{"field": field, "code": PasswordTooWeak.code, "message": message} for message in error.messages]
+        raise PasswordTooWeak(errors=named) from None
+    return PasswordHash(make_password(password))
+
+
+def prove(*, email: str, password: str, address: str | None) -> Proven:
+    """
+    The person behind an email address and a password, with the same work and the same answer for unknown names.
+
+    Only failures count against the limits, but an attempt is counted before it is known to fail: otherwise fifty
+    guesses made at once would all be let through.
+
+    :raises RateLimited: after too many failures from this address, for this name or for any
+    :raises InvalidCredentials: if they do not belong together, or the person may not log in at all
+    :raises Unavailable: if too many passwords are being hashed
+    """
+    counted = (("login_account", email, address or ""), ("login_address", address or ""))
+    for scope, *ident in counted:
+        throttling.throttle(scope, *ident)
+    person, decoy = User.objects.with_email(email).filter(is_active=True).first(), _decoy()
+    encoded = decoy if person is None else person.password
+    is_right = check_password(password, encoded)
+    if person is None or not is_right:
+        raise InvalidCredentials
+    for scope, *ident in counted:
+        throttling.refund(scope, *ident)
+    return Proven(person.id, email, encoded)
+
+
+@cache
+def _decoy() -> str:
+    """What an unknown name's password is checked against, so that it takes as long as a known one's."""
+    return make_password(secrets.token_urlsafe())
+
+
+# --- Tokens ---------------------------------------------------------------------------------------------------------
+
+#: `dd_<8 characters to recognise it by>_<256 bits, base64url>`. Secret scanners know a leak by this shape.
+TOKEN = re.compile(r"\Add_[a-z2-7]{8}_[A-Za-z0-9_-]{43}\Z", re.ASCII)
+TOKEN_PREFIX_CHARACTERS = 11
+_PREFIX_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A new token's secret, to be shown once; what is stored is its prefix and its digest."""
+
+    text: str
+
+    @classmethod
+    def mint(cls) -> Secret:
+        prefix = "".join(secrets.choice(_PREFIX_ALPHABET) for _ in range(8))
+        return cls(f"dd_{prefix}_{secrets.token_urlsafe(32)}")
+
+    @property
+    def prefix(self) -> str:
+        return self.text[:TOKEN_PREFIX_CHARACTERS]
+
+    @property
+    def digest(self) -> bytes:
+        return token_digest(self.text)
+
+    def __repr__(self) -> str:
+        return f"Secret({self.prefix}…)"
+
+
+def token_digest(text: str) -> bytes:
+    """What is stored of a token. A plain hash is enough: 256 random bits leave nothing to guess."""
+    return sha256(text.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredToken:
+    """What authentication needs to know of a token: one row of one index look-up, and no user."""
+
+    id: UUID
+    owner: UUID
+    scopes: frozenset[str]
+    addresses: tuple[str, ...]
+    expires_at: datetime
+    revoked_at: datetime | None
+    last_used_at: datetime
+
+
+_FIND_SQL = """
+SELECT id, owner_id, scopes, addresses, expires_at, revoked_at, coalesce(last_used_at, created_at)
+  FROM accounts_apitoken
+ WHERE digest = %(digest)s::bytea
+"""
+
+# SKIP LOCKED: a request never waits to say that it was here. Whoever holds the row is revoking the token or saying the
+# same.
+_TOUCH_SQL = """
+UPDATE accounts_apitoken SET last_used_at = %(now)s::timestamptz
+ WHERE id IN (SELECT id FROM accounts_apitoken WHERE id = %(id)s::uuid FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING id
+"""
+
+
+def find_token(text: str) -> StoredToken | None:
+    """The token with this secret, whatever its state; one indexed query."""
+    rows: list[Any] = db.fetch_all(_FIND_SQL, {"digest": token_digest(text)})
+    if not rows:
+        return None
+    id_, owner, scopes, addresses, expires_at, revoked_at, last_used_at = rows[0]
+    return StoredToken(id_, owner, frozenset(scopes), tuple(addresses), expires_at, revoked_at, last_used_at)
+
+
+def touch_token(token: StoredToken, *, now: datetime) -> None:
+    """Note that the token is in use."""
+    db.fetch_all(_TOUCH_SQL, {"id": token.id, "now": now})
+
+
+def store_token(
+    *,
+    owner: UUID,
+    secret: Secret,
+    scopes: frozenset[str],
+    name: str,
+    addresses: tuple[str, ...],
+    now: datetime,
+    expires_at: datetime,
+) -> ApiToken:
+    """Store a new token inside the caller's transaction; the caller has decided that `owner` may have it."""
+    db.require_transaction()
+    return ApiToken.objects.create(
+        owner_id=owner,
+        name=name,
+        prefix=secret.prefix,
+        digest=secret.digest,
+        scopes=[scope for scope in ApiToken.Scope.values if scope in scopes],
+        addresses=list(addresses),
+        created_at=now,
+        last_used_at=now,
+        expires_at=expires_at,
+    )
