@@ -91,8 +91,8 @@ def make_client(
     """
     A client with a cash wallet holding `balance`, a margin wallet holding `margin`, a trading account and a token.
 
-    The money is really posted: against payment clearing when live, against demo funding when demo. `person` overrides
-    columns of the user row (email, name, phone, country, ...).
+    The money is really posted: as an adjustment when live, against demo funding when demo. `person` overrides columns
+    of the user row (email, name, phone, country, ...).
     """
     with transaction.atomic():
         user = factories.Person.create(**person)
@@ -129,16 +129,20 @@ def make_client(
 
 
 def fund(wallet: LockedWallet, amount: Decimal) -> None:
-    """Post `amount` into a wallet that the caller's transaction has opened or locked."""
+    """
+    Post `amount` into a wallet that the caller's transaction has opened or locked.
+
+    Not as a deposit: whatever is posted as one has a Deposit that says so, or the ledger's verification objects.
+    """
     is_demo = wallet.environment == Environment.DEMO
-    source = Kind.HOUSE_DEMO_FUNDING if is_demo else Kind.HOUSE_PAYMENT_CLEARING
-    reason = Reason.DEMO_FUNDING if is_demo else Reason.DEPOSIT
+    source = Kind.HOUSE_DEMO_FUNDING if is_demo else Kind.HOUSE_ADJUSTMENT
+    reason = Reason.DEMO_FUNDING if is_demo else Reason.ADJUSTMENT
     ledger.post(
         [
             Leg(ledger.house(source, wallet.currency, wallet.environment), -amount, reason),
             Leg(wallet, amount, reason),
         ],
-        type=Type.SIGN_UP if is_demo else Type.DEPOSIT,
+        type=Type.SIGN_UP if is_demo else Type.ADJUSTMENT,
         owner=wallet.owner,
         actor=Actor.system("cast"),
         now=timezone.now(),
