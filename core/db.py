@@ -226,6 +226,13 @@ def require_transaction() -> None:
     assert connection.in_atomic_block, "this changes money and runs only inside the caller's transaction"
 
 
+def transaction_serial() -> int:
+    """The name of the caller's transaction, different from that of every other: what was locked in it is locked now."""
+    require_transaction()
+    serial: int = connection.transaction_serial  # type: ignore[attr-defined]  # our backend, core.postgres
+    return serial
+
+
 def fetch_all(sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
     """Run one hot statement on a server-binding cursor (prepared after its fifth use) and return its rows."""
     with connection.prepared_cursor() as cursor:  # type: ignore[attr-defined]  # our backend, core.postgres

@@ -19,7 +19,7 @@ from core.audit import Actor
 from core.errors import DomainError
 from core.idempotency import Answer, Claim
 from core.ids import derived_uuid7, uuid7
-from core.money import CURRENCIES
+from core.money import CURRENCIES, book
 from wallets.models import GATED_KINDS, Entry, Kind, LedgerTransaction, Wallet
 
 K = TypeVar("K", str, UUID)
@@ -63,6 +63,7 @@ class LockedWallet:
     version: int
     head: bytes
     kill_switches: frozenset[str] = frozenset()
+    locked_in: int = 0  # the transaction that holds the lock: once it has ended, this is only a memory
 
     @property
     def available(self) -> Decimal:
@@ -151,14 +152,14 @@ def lock_wallets_by_id(*ids: UUID) -> tuple[LockedWallet, ...]:
 
 
 def _lock(sql: str, keys: Sequence[K], *, key: Callable[[LockedWallet], K]) -> tuple[LockedWallet, ...]:
-    db.require_transaction()
+    serial = db.transaction_serial()
     assert keys, "an operation names what it locks"
     started = time.perf_counter()
     rows = db.fetch_all(sql, {"keys": list(dict.fromkeys(keys))})
     metrics.LOCK_WAIT_SECONDS.observe(time.perf_counter() - started)
     locked = {}
     for row in rows:
-        wallet = LockedWallet(*row[:16], bytes(row[16]), frozenset(row[17]))
+        wallet = LockedWallet(*row[:16], bytes(row[16]), frozenset(row[17]), serial)
         if wallet.kind in GATED_KINDS:
             locked[key(wallet)] = wallet
     for wanted in keys:
@@ -204,18 +205,25 @@ def open_wallet(*, owner: UUID, environment: str, kind: Kind, currency: str, ver
         verified=verified,
         version=0,
         head=bytes(32),
+        locked_in=db.transaction_serial(),
     )
 
 
 def set_gates(wallets: Iterable[LockedWallet], **gates: bool | str) -> None:
     """Set `status`, `verified` or an `…_enabled` flag on locked wallets: how a freeze and a withdrawal never race."""
-    db.require_transaction()
     assert gates.keys() <= {"status", "verified", "deposits_enabled", "withdrawals_enabled", "trading_enabled"}
     wallets = list(wallets)
+    _require_locked(wallets)
     Wallet.objects.filter(pk__in=[wallet.id for wallet in wallets]).update(**gates, updated_at=timezone.now())
     for wallet in wallets:
         for name, value in gates.items():
             setattr(wallet, name, value)
+
+
+def _require_locked(wallets: Iterable[LockedWallet]) -> None:
+    serial = db.transaction_serial()
+    for wallet in wallets:
+        assert wallet.locked_in == serial, f"wallet {wallet.number} is not locked by this transaction"
 
 
 # --- Holding --------------------------------------------------------------------------------------------------------
@@ -229,7 +237,7 @@ RETURNING id
 
 def set_held(wallet: LockedWallet, held: Decimal) -> None:
     """Promise exactly `held` of a locked wallet; not a posting, since no money moves."""
-    db.require_transaction()
+    _require_locked([wallet])
     assert held >= 0, "a hold is never negative"
     params = {
         "held": held,
@@ -314,6 +322,7 @@ def post(
     assert len(legs) >= 2 and len(currencies) == 1, "a posting has two legs or more, in one currency and environment"
     assert sum(leg.amount for leg in legs) == 0, "a posting sums to zero"
     currency, environment = currencies.pop()
+    assert all(leg.amount == book(leg.amount, currency) for leg in legs), "amounts are booked at the minor unit"
 
     posting_id = uuid7()
     built = _build(legs, owner=owner, transaction=posting_id, now=now, held=held or {})
@@ -357,6 +366,7 @@ class _Built:
 def _build(legs: Sequence[Leg], *, owner: UUID, transaction: UUID, now: datetime, held: dict[UUID, Decimal]) -> _Built:
     """Compute every column of the posting from the locked wallets, leg by leg, without changing them yet."""
     touched = {leg.wallet.id: leg.wallet for leg in legs if isinstance(leg.wallet, LockedWallet)}
+    _require_locked(touched.values())
     assert held.keys() <= touched.keys(), "holds are set on wallets that the posting locked and moves"
     after = {id_: replace(wallet, held=held.get(id_, wallet.held)) for id_, wallet in touched.items()}
     rows: list[tuple[object, ...]] = []
@@ -389,6 +399,7 @@ def _build(legs: Sequence[Leg], *, owner: UUID, transaction: UUID, now: datetime
         "w_id": list(after),
         "w_owner": [wallet.owner for wallet in after.values()],
         "w_seen": [wallet.version for wallet in touched.values()],
+        "w_seen_held": [wallet.held for wallet in touched.values()],
         "w_balance": [wallet.balance for wallet in after.values()],
         "w_held": [wallet.held for wallet in after.values()],
         "w_realized": [wallet.realized_profit for wallet in after.values()],

@@ -1,7 +1,8 @@
-"""Django's PostgreSQL backend, plus the two things a money-moving service must know: did COMMIT arrive, and prepared SQL."""
+"""Django's PostgreSQL backend, plus what money must know: did COMMIT arrive, and is this still the same transaction?"""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from django.db.backends.postgresql import base
@@ -19,8 +20,19 @@ def is_link_lost(error: BaseException) -> bool:
     return state is None or state.startswith(("08", "57P"))
 
 
+_serials = itertools.count(1)
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """Used as `ENGINE = "core.postgres"`."""
+
+    #: Names this connection's newest transaction; no two transactions of a process share one, on whatever connection.
+    transaction_serial = 0
+
+    def set_autocommit(self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False) -> None:
+        super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
+        if not autocommit:
+            self.transaction_serial = next(_serials)
 
     def _commit(self) -> None:
         # Everywhere else a lost link means "nothing happened". Here it means "nobody knows", and only this method can

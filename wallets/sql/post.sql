@@ -2,16 +2,17 @@
 -- (with a claim) the idempotency key's answer have one fate.
 --
 -- The caller holds the wallets' row locks and has computed every figure from the rows it locked. `moved` repeats the
--- version it saw: a wallet that is not as it was read is not updated, the counts below do not match, and the caller
--- rolls everything back. The guard triggers judge the whole at the end of the statement.
+-- version and the hold that it saw: a wallet that is not as it was read is not updated, the counts below do not match,
+-- and the caller rolls everything back. The guard triggers judge the whole at the end of the statement.
 WITH moved AS (
     UPDATE wallets_wallet w
        SET balance = s.balance, held = s.held, realized_profit = s.realized_profit, version = s.version,
            head = s.head, updated_at = %(now)s::timestamptz
-      FROM unnest(%(w_id)s::uuid[], %(w_owner)s::uuid[], %(w_seen)s::bigint[], %(w_balance)s::numeric[],
-                  %(w_held)s::numeric[], %(w_realized)s::numeric[], %(w_version)s::bigint[], %(w_head)s::bytea[])
-           AS s (id, owner_id, seen, balance, held, realized_profit, version, head)
-     WHERE w.id = s.id AND w.owner_id = s.owner_id AND w.version = s.seen
+      FROM unnest(%(w_id)s::uuid[], %(w_owner)s::uuid[], %(w_seen)s::bigint[], %(w_seen_held)s::numeric[],
+                  %(w_balance)s::numeric[], %(w_held)s::numeric[], %(w_realized)s::numeric[], %(w_version)s::bigint[],
+                  %(w_head)s::bytea[])
+           AS s (id, owner_id, seen, seen_held, balance, held, realized_profit, version, head)
+     WHERE w.id = s.id AND w.owner_id = s.owner_id AND w.version = s.seen AND w.held = s.seen_held
     RETURNING w.id
 ), posted AS (
     INSERT INTO wallets_ledgertransaction
