@@ -60,14 +60,19 @@ BEGIN
             USING ERRCODE = 'check_violation', TABLE = 'wallets_entry', CONSTRAINT = flaw.rule;
     END IF;
 
-    SELECT e.transaction_id, e.currency, sum(e.amount) AS total, count(*) AS legs
+    SELECT e.transaction_id, e.currency, sum(e.amount) AS total, count(*) AS legs, count(added.id) AS fresh
       INTO flaw
       FROM wallets_entry e
+      LEFT JOIN added ON added.id = e.id
      WHERE e.transaction_id IN (SELECT added.transaction_id FROM added)
      GROUP BY e.transaction_id, e.currency
-    HAVING sum(e.amount) <> 0 OR count(*) < 2
+    HAVING sum(e.amount) <> 0 OR count(*) < 2 OR count(*) <> count(added.id)
      LIMIT 1;
     IF FOUND THEN
+        IF flaw.fresh < flaw.legs THEN
+            RAISE EXCEPTION 'transaction % was posted before and takes no more legs', flaw.transaction_id
+                USING ERRCODE = 'check_violation', TABLE = 'wallets_entry', CONSTRAINT = 'entry_joins_nothing_posted';
+        END IF;
         RAISE EXCEPTION 'transaction % has % legs in % that sum to %',
                         flaw.transaction_id, flaw.legs, flaw.currency, flaw.total
             USING ERRCODE = 'check_violation', TABLE = 'wallets_entry', CONSTRAINT = 'entry_legs_sum_to_zero';
