@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import environ
 from prometheus_client import multiprocess
 
+from core.logging import as_dict
+
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
     from gunicorn.workers.base import Worker
@@ -33,7 +35,8 @@ keepalive = 75  # longer than a proxy keeps an idle connection to us, so that it
 backlog = 1024
 
 accesslog = None  # the application writes one line per request
-errorlog = "-"
+logconfig_dict = as_dict(env.str("LOG_LEVEL", default="INFO").upper())
+logconfig_dict["loggers"]["gunicorn.error"] = {"handlers": ["stderr"], "propagate": False}
 control_socket_disable = True  # it would be made in the home directory
 if Path("/dev/shm").is_dir():  # noqa: S108 - memory: a slow disk must not look like a dead worker
     worker_tmp_dir = "/dev/shm"  # noqa: S108

@@ -13,6 +13,7 @@ from pytest_django import DjangoDbBlocker
 
 from scripts import embedded_postgres, environment
 from tests import database
+from tests.live_desk import LiveDesk
 
 # Settings are read after this module and before the first test: hence the environment is made at import.
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
@@ -96,3 +97,10 @@ def committed_db(desk_database: database.Clone, django_db_blocker: DjangoDbBlock
         yield desk_database
         connections.close_all()
     desk_database.restore()
+
+
+@pytest.fixture(scope="session")
+def live_desk(desk_database: database.Clone) -> Iterator[LiveDesk]:
+    """A real gunicorn on this process's database, for what only real sockets, processes and commits can show."""
+    with LiveDesk.serve(desk_database.url, SCRATCH) as desk:
+        yield desk
