@@ -70,6 +70,32 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 8 * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 
+#: Nothing may load anything; the API's answers are data.
+SECURE_CSP: dict[str, list[str]] = {
+    "default-src": ["'none'"],
+    "base-uri": ["'none'"],
+    "form-action": ["'none'"],
+    "frame-ancestors": ["'none'"],
+}
+#: What pages for people need on top, by the start of their path.
+SECURE_CSP_BY_PREFIX: dict[str, dict[str, list[str]]] = {
+    "/api/docs": {
+        "script-src": ["'self'"],
+        "style-src": ["'self'", "'unsafe-inline'"],  # Swagger UI writes style elements
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+    },
+    "/admin/": {
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+    },
+}
+PERMISSIONS_POLICY = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+
 # --- What it is made of ---------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
@@ -95,10 +121,10 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "core.middleware.RequestContext",  # first: everything after it logs with the request's id and keeps its deadline
-    "core.middleware.Admission",  # before anything that costs: a saturated box says 503 at once
+    "core.middleware.SecurityHeaders",  # around whatever answers, a refusal or a static file
     "django.middleware.security.SecurityMiddleware",
+    "core.middleware.Admission",  # before anything that costs: a saturated box says 503 at once
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "core.middleware.SecurityHeaders",
     "core.middleware.BodyLimit",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -199,7 +225,9 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PERMISSION_CLASSES": ["core.api.HasScope"],
     "DEFAULT_PARSER_CLASSES": ["core.api.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["core.api.ProblemAwareJSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "core.api.DeskSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["core.api.DeskThrottle"],
+    "DEFAULT_SCHEMA_CLASS": "core.api.schema.DeskSchema",
+    "DEFAULT_METADATA_CLASS": None,  # OPTIONS tells nobody about serializers
     "DEFAULT_PAGINATION_CLASS": "core.api.KeysetPagination",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "EXCEPTION_HANDLER": "core.api.problem_response",
@@ -217,6 +245,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SCHEMA_PATH_PREFIX": r"/api/v1",
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
+    "APPEND_COMPONENTS": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
 }
 
 #: Attempts per period, counted over all processes: `<count>/<s|m|h>`.
@@ -273,6 +302,11 @@ LEVERAGE_MAX = env.int("LEVERAGE_MAX", default=500)
 LEVERAGE_DEFAULT = env.int("LEVERAGE_DEFAULT", default=30)
 POSITIONS_MAX = env.int("POSITIONS_MAX", default=200)
 QUOTE_AGE_SECONDS_MAX = env.int("QUOTE_AGE_SECONDS_MAX", default=60)
+
+# --- Watching it ----------------------------------------------------------------------------------------------------
+
+#: Lets a scraper on another host read /metrics (`Authorization: Bearer …`); without one only this host may.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 
 # --- Logs -----------------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ class DomainError(Exception):
     message: ClassVar[str] = "The request could not be carried out."
     status: ClassVar[int] = 422
     final: ClassVar[bool] = True
-    retry_after_seconds: ClassVar[int | None] = None
+    retry_after_seconds: int | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -1,0 +1,127 @@
+"""Attempts are counted in one place for all processes, and counting one costs one statement."""
+
+from __future__ import annotations
+
+import functools
+import math
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from core import db
+from core.errors import DomainError
+from core.ids import frame
+
+_PERIODS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1)}
+
+
+class RateLimited(DomainError):
+    code = "RATE_LIMITED"
+    message = "Too many attempts; try again in {retry_after} seconds."
+    status = 429
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(retry_after=retry_after)
+        self.retry_after_seconds = retry_after
+
+
+# The generic cell rate algorithm. A bucket is one timestamp: when the attempts so far would have been spread evenly.
+# An attempt moves it by one interval and is refused when it would stand more than a period ahead of now. Refused
+# attempts write nothing, so hammering neither costs a row version nor lengthens the wait.
+_TAKE_SQL = """
+WITH taken AS (
+    INSERT INTO core_throttlewindow AS bucket (key, tokens_at)
+    VALUES (%(key)s::bytea, %(now)s::timestamptz + %(interval)s::interval)
+    ON CONFLICT (key) DO UPDATE
+       SET tokens_at = greatest(bucket.tokens_at, %(now)s::timestamptz) + %(interval)s::interval
+     WHERE greatest(bucket.tokens_at, %(now)s::timestamptz) + %(interval)s::interval
+           <= %(now)s::timestamptz + %(period)s::interval
+    RETURNING tokens_at
+)
+SELECT true, tokens_at FROM taken
+UNION ALL
+SELECT false, tokens_at FROM core_throttlewindow
+ WHERE key = %(key)s::bytea AND NOT EXISTS (SELECT FROM taken)
+"""
+
+_PEEK_SQL = "SELECT tokens_at FROM core_throttlewindow WHERE key = %(key)s::bytea"
+
+_REFUND_SQL = """
+UPDATE core_throttlewindow SET tokens_at = tokens_at - %(interval)s::interval WHERE key = %(key)s::bytea RETURNING key
+"""
+
+_RESET_SQL = "DELETE FROM core_throttlewindow WHERE key = %(key)s::bytea RETURNING key"
+
+_PURGE_SQL = """
+DELETE FROM core_throttlewindow
+ WHERE key IN (SELECT key FROM core_throttlewindow WHERE tokens_at < %(before)s::timestamptz
+               LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING key
+"""
+
+
+def throttle(scope: str, *ident: str, now: datetime | None = None) -> None:
+    """
+    Count one attempt by `ident` in `scope` (a name in `settings.THROTTLES`).
+
+    Where only failures should count, take the attempt first and `refund` it on success: then attempts made at the
+    same moment are counted too, which a look before and a count afterwards would miss.
+
+    :raises RateLimited: with the seconds until the next attempt would be let through
+    """
+    now = now or timezone.now()
+    period, interval = _rate(scope)
+    params = {"key": frame(scope, *ident), "now": now, "interval": interval, "period": period}
+    rows = db.fetch_all(_TAKE_SQL, params)
+    if not rows:  # someone else made the row between our snapshot and our insert, and filled it
+        raise RateLimited(retry_after=max(1, math.ceil(interval.total_seconds())))
+    let_through, tokens_at = rows[0]
+    if not let_through:
+        _refuse(tokens_at, period, interval, now)
+
+
+def peek(scope: str, *ident: str, now: datetime | None = None) -> None:
+    """
+    Refuse if one more attempt would be refused, without counting one.
+
+    :raises RateLimited: with the seconds until the next attempt would be let through
+    """
+    now = now or timezone.now()
+    period, interval = _rate(scope)
+    rows = db.fetch_all(_PEEK_SQL, {"key": frame(scope, *ident)})
+    if rows and rows[0][0] + interval > now + period:
+        _refuse(rows[0][0], period, interval, now)
+
+
+def refund(scope: str, *ident: str) -> None:
+    """Give one attempt back: it succeeded, and only failures count."""
+    _, interval = _rate(scope)
+    db.fetch_all(_REFUND_SQL, {"key": frame(scope, *ident), "interval": interval})
+
+
+def reset(scope: str, *ident: str) -> None:
+    """Forget every attempt by `ident`."""
+    db.fetch_all(_RESET_SQL, {"key": frame(scope, *ident)})
+
+
+def purge_windows(*, before: datetime, limit: int) -> int:
+    """Delete up to `limit` buckets that have been full again since `before`, and say how many went."""
+    return len(db.fetch_all(_PURGE_SQL, {"before": before, "limit": limit}))
+
+
+def _rate(scope: str) -> tuple[timedelta, timedelta]:
+    return _parse_rate(settings.THROTTLES[scope])
+
+
+@functools.cache
+def _parse_rate(rate: str) -> tuple[timedelta, timedelta]:
+    """`20/m` as the period and the interval between two attempts spread evenly over it."""
+    count, _, unit = rate.partition("/")
+    period = _PERIODS[unit]
+    return period, period / int(count)
+
+
+def _refuse(tokens_at: datetime, period: timedelta, interval: timedelta, now: datetime) -> None:
+    wait = tokens_at + interval - period - now
+    raise RateLimited(retry_after=max(1, math.ceil(wait.total_seconds())))
