@@ -216,8 +216,10 @@ def _keep_deadline(execute: Callable[..., Any], sql: Any, params: Any, many: boo
         raise DeadlineExceeded
     # Near its end: the session's own limit would let this statement outlive the request. The tighter limit is local to
     # a transaction, because a plain SET would leak to the next client of a pooled connection.
-    with transaction.atomic():
-        context["cursor"].execute("SELECT set_config('statement_timeout', %s, true)", [str(left)])
+    # Without a savepoint, and on the driver's own cursor: both would come through here again.
+    with transaction.atomic(savepoint=False):
+        with connection.wrap_database_errors:
+            context["cursor"].cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(left)])
         return execute(sql, params, many, context)
 
 
