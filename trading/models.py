@@ -1,0 +1,331 @@
+"""Money at risk: what can be traded, at what price, and what each client has open."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from accounts.models import TradingAccount
+from core.ids import uuid7
+from core.money import CURRENCIES
+from trading import margin
+from wallets.models import LedgerTransaction, bounded, money_field
+
+ZERO = Decimal(0)
+PRICE_MAX = Decimal("9999999999.9999999999")
+VOLUME_MAX = Decimal("99999999999999.9999")
+SIDES = [(side.value, side.value) for side in margin.Side]
+
+
+def price_field(**options: Any) -> models.DecimalField:  # type: ignore[type-arg]  # stubs want both types spelled out
+    return models.DecimalField(max_digits=20, decimal_places=10, **options)
+
+
+def volume_field(**options: Any) -> models.DecimalField:  # type: ignore[type-arg]  # as above
+    return models.DecimalField(max_digits=18, decimal_places=4, **options)
+
+
+def positive(field: str, maximum: Decimal = PRICE_MAX) -> Q:
+    """Above zero and within its column; the upper bound is what refuses NaN."""
+    return Q(**{f"{field}__gt": ZERO, f"{field}__lte": maximum})
+
+
+class Instrument(models.Model):
+    """The terms of one tradable symbol. A lot is `contract_size` units of the base."""
+
+    class AssetClass(models.TextChoices):
+        FOREX = "FOREX"
+        CRYPTO = "CRYPTO"
+        METAL = "METAL"
+        INDEX = "INDEX"
+        SHARE = "SHARE"
+
+    class Mode(models.TextChoices):
+        FOREX = "FOREX"
+        CFD = "CFD"
+        CFD_LEVERAGE = "CFD_LEVERAGE"
+
+    class TradeMode(models.TextChoices):
+        FULL = "FULL"
+        LONG_ONLY = "LONG_ONLY"
+        SHORT_ONLY = "SHORT_ONLY"
+        CLOSE_ONLY = "CLOSE_ONLY"
+        DISABLED = "DISABLED"
+
+    symbol = models.CharField(primary_key=True, max_length=16)
+    name = models.CharField(max_length=64)
+    asset_class = models.CharField(max_length=8, choices=AssetClass)
+    base = models.CharField(max_length=8, help_text="What a lot is made of.")
+    quote = models.CharField(max_length=4, help_text="The currency its price and its profit are in.")
+    margin_currency = models.CharField(max_length=8)
+    digits = models.PositiveSmallIntegerField()
+    tick_size = price_field()
+    pip_size = price_field()
+    contract_size = models.DecimalField(max_digits=18, decimal_places=4)
+    volume_min = volume_field()
+    volume_max = volume_field()
+    volume_step = volume_field()
+    calculation = models.CharField(max_length=12, choices=Mode)
+    margin_rate = models.DecimalField(max_digits=20, decimal_places=12, default=Decimal(1))
+    leverage_max = models.PositiveIntegerField(null=True)
+    commission_per_lot = money_field(default=ZERO, help_text="Per side, in `commission_currency`.")
+    commission_currency = models.CharField(max_length=4, default="USD")
+    trade_mode = models.CharField(max_length=12, choices=TradeMode, default=TradeMode.FULL)
+    quote_age_seconds_max = models.PositiveIntegerField(default=60)
+    replay_spread_points = models.PositiveIntegerField(
+        default=10, help_text="Bars carry one price; a replay quotes this many points around it."
+    )
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=positive("volume_min", VOLUME_MAX)
+                & positive("volume_step", VOLUME_MAX)
+                & positive("volume_max", VOLUME_MAX)
+                & Q(volume_max__gte=F("volume_min")),
+                name="instrument_volumes_in_order",
+            ),
+            models.CheckConstraint(
+                condition=positive("contract_size", VOLUME_MAX) & positive("margin_rate", Decimal(1000)),
+                name="instrument_sizes_positive",
+            ),
+            models.CheckConstraint(
+                condition=positive("tick_size") & positive("pip_size"), name="instrument_ticks_positive"
+            ),
+            models.CheckConstraint(
+                condition=bounded("commission_per_lot", low=ZERO), name="instrument_commission_not_negative"
+            ),
+            # A forex margin is an amount of base, a CFD's is an amount of quote: see `margin.Contract`.
+            models.CheckConstraint(
+                condition=Q(calculation="FOREX", margin_currency=F("base"))
+                | (~Q(calculation="FOREX") & Q(margin_currency=F("quote"))),
+                name="instrument_margin_currency_fits_its_calculation",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.symbol
+
+    def contract(self) -> margin.Contract:
+        """The terms as the arithmetic wants them."""
+        return margin.Contract(
+            symbol=self.symbol,
+            base=self.base,
+            quote=self.quote,
+            margin_currency=self.margin_currency,
+            contract_size=self.contract_size,
+            mode=margin.Mode(self.calculation),
+            margin_rate=self.margin_rate,
+            leverage_max=self.leverage_max,
+            tick_size=self.tick_size,
+            digits=self.digits,
+        )
+
+
+class Quote(models.Model):
+    """The latest price of one instrument; `quoted_at` is the market's clock, `received_at` is ours."""
+
+    instrument = models.OneToOneField(
+        Instrument, primary_key=True, on_delete=models.PROTECT, related_name="latest", db_column="symbol"
+    )
+    bid = price_field()
+    ask = price_field()
+    source = models.CharField(max_length=16)
+    quoted_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    sequence = models.BigIntegerField(default=1)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=positive("bid") & positive("ask") & Q(ask__gte=F("bid")), name="quote_is_not_crossed"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.instrument_id} {self.bid}/{self.ask}"
+
+
+class Order(models.Model):
+    """What a client asked for, and what became of it; a refused order is kept with its reason and numbers."""
+
+    class Type(models.TextChoices):
+        MARKET = "MARKET"
+
+    class Status(models.TextChoices):
+        NEW = "NEW"
+        REJECTED = "REJECTED"
+        FILLED = "FILLED"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="orders", db_index=False)
+    account = models.ForeignKey(TradingAccount, on_delete=models.PROTECT, related_name="orders", db_index=False)
+    instrument = models.ForeignKey(
+        Instrument, on_delete=models.PROTECT, related_name="orders", db_column="symbol", db_index=False
+    )
+    side = models.CharField(max_length=4, choices=SIDES)
+    type = models.CharField(max_length=8, choices=Type)
+    volume = volume_field()
+    client_order_id = models.CharField(max_length=64, null=True)  # noqa: DJ001  # NULL: none given, exempt from UNIQUE
+    status = models.CharField(max_length=12, choices=Status)
+    reject_code = models.CharField(max_length=64, blank=True)
+    reject_context = models.JSONField(null=True)
+    price_filled = price_field(null=True)
+    idempotency_digest = models.BinaryField(max_length=32)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=positive("volume", VOLUME_MAX), name="order_volume_positive"),
+            models.UniqueConstraint(fields=["owner", "idempotency_digest"], name="order_idempotency_digest"),
+            models.UniqueConstraint(fields=["owner", "account", "client_order_id"], name="order_client_order_id"),
+            models.CheckConstraint(
+                condition=(Q(status="REJECTED") & ~Q(reject_code="")) | (~Q(status="REJECTED") & Q(reject_code="")),
+                name="order_says_why_it_was_rejected",
+            ),
+            models.CheckConstraint(
+                condition=Q(price_filled__isnull=False, status="FILLED")
+                | (Q(price_filled__isnull=True) & ~Q(status="FILLED")),
+                name="order_has_a_price_when_filled",
+            ),
+        )
+        indexes = (
+            models.Index(fields=["owner", "id"], name="order_owner"),
+            models.Index(fields=["account", "id"], name="order_account"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.volume} {self.instrument_id} {self.status}"
+
+
+class Position(models.Model):
+    """
+    One opened order that is not wholly closed: hedging accounts keep each apart.
+
+    `margin_locked` is what the rest of it locks; it was fixed at the opening price and only partial closes lower it.
+    """
+
+    class Status(models.TextChoices):
+        OPEN = "OPEN"
+        CLOSED = "CLOSED"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    number = models.BigIntegerField(unique=True)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="positions", db_index=False
+    )
+    account = models.ForeignKey(TradingAccount, on_delete=models.PROTECT, related_name="positions", db_index=False)
+    instrument = models.ForeignKey(
+        Instrument, on_delete=models.PROTECT, related_name="positions", db_column="symbol", db_index=False
+    )
+    order = models.OneToOneField(Order, on_delete=models.PROTECT, related_name="position")
+    side = models.CharField(max_length=4, choices=SIDES)
+    status = models.CharField(max_length=8, choices=Status, default=Status.OPEN)
+    volume_initial = volume_field()
+    volume = volume_field(help_text="What is still open.")
+    price_open = price_field()
+    leverage = models.PositiveIntegerField()
+    margin_initial = money_field()
+    margin_locked = money_field()
+    profit = money_field(default=ZERO, help_text="Realised by its closing deals, in the account's currency.")
+    commission = money_field(default=ZERO, help_text="Paid so far, as a positive amount.")
+    opened_at = models.DateTimeField(default=timezone.now)
+    closed_at = models.DateTimeField(null=True)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=positive("volume_initial", VOLUME_MAX)
+                & Q(volume__gte=ZERO, volume__lte=F("volume_initial")),
+                name="position_volume_within_what_was_opened",
+            ),
+            models.CheckConstraint(
+                condition=bounded("margin_initial", low=ZERO)
+                & Q(margin_locked__gte=ZERO, margin_locked__lte=F("margin_initial")),
+                name="position_margin_within_what_was_locked",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="OPEN", volume__gt=ZERO, closed_at__isnull=True)
+                | Q(status="CLOSED", volume=ZERO, margin_locked=ZERO, closed_at__isnull=False),
+                name="position_is_closed_when_nothing_is_left",
+            ),
+            models.CheckConstraint(condition=positive("price_open"), name="position_price_positive"),
+            models.CheckConstraint(
+                condition=bounded("profit") & bounded("commission"), name="position_results_bounded"
+            ),
+        )
+        indexes = (
+            models.Index(fields=["owner", "id"], name="position_owner"),
+            models.Index(fields=["account", "id"], condition=Q(status="OPEN"), name="position_open_by_account"),
+        )
+
+    def __str__(self) -> str:
+        return f"#{self.number} {self.side} {self.volume} {self.instrument_id}"
+
+
+class Deal(models.Model):
+    """
+    One execution, with every input of its arithmetic; append-only.
+
+    IN opens a position, OUT closes all or part of it. `side` is the position's, not the trade's.
+    """
+
+    class Entry(models.TextChoices):
+        IN = "IN"
+        OUT = "OUT"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="deals", db_index=False)
+    account = models.ForeignKey(TradingAccount, on_delete=models.PROTECT, related_name="deals", db_index=False)
+    position = models.ForeignKey(Position, on_delete=models.PROTECT, related_name="deals")
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, null=True, related_name="deals", db_index=False)
+    instrument = models.ForeignKey(
+        Instrument, on_delete=models.PROTECT, related_name="deals", db_column="symbol", db_index=False
+    )
+    entry = models.CharField(max_length=4, choices=Entry)
+    side = models.CharField(max_length=4, choices=SIDES)
+    volume = volume_field()
+    price = price_field()
+    price_open = price_field(help_text="The position's; equal to `price` on the way in.")
+    margin = money_field(help_text="Locked on the way in, released on the way out.")
+    profit = money_field(default=ZERO)
+    commission = money_field(default=ZERO)
+    compensation = money_field(default=ZERO, help_text="Paid by the house so that the client owes nothing.")
+    inputs = models.JSONField(help_text="Terms, quote and conversion paths: what the explanation recomputes from.")
+    transaction = models.OneToOneField(LedgerTransaction, on_delete=models.PROTECT, null=True, related_name="deal")
+    idempotency_digest = models.BinaryField(max_length=32)
+    executed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["owner", "idempotency_digest"], name="deal_idempotency_digest"),
+            models.CheckConstraint(
+                condition=positive("volume", VOLUME_MAX) & positive("price") & positive("price_open"),
+                name="deal_figures_positive",
+            ),
+            models.CheckConstraint(
+                condition=bounded("margin", low=ZERO)
+                & bounded("profit")
+                & bounded("commission", low=ZERO)
+                & bounded("compensation", low=ZERO),
+                name="deal_amounts_bounded",
+            ),
+            models.CheckConstraint(
+                condition=Q(entry="OUT") | Q(profit=ZERO, compensation=ZERO), name="deal_in_earns_nothing"
+            ),
+        )
+        indexes = (
+            models.Index(fields=["owner", "id"], name="deal_owner"),
+            models.Index(fields=["account", "id"], name="deal_account"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.entry} {self.side} {self.volume} {self.instrument_id} at {self.price}"
