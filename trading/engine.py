@@ -1,0 +1,488 @@
+"""What a price does to an account: the one place where opening, closing and previewing reckon alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any
+
+from django.conf import settings
+
+from accounts.models import TradingAccount
+from core.errors import DomainError
+from core.money import CURRENCIES, show
+from trading import margin
+from trading.errors import (
+    ConversionRateUnavailable,
+    InstrumentNotTradable,
+    MarginInsufficient,
+    PositionsLimitReached,
+    QuoteStale,
+    QuoteUnavailable,
+    SelfTradingDisabled,
+    TradingFrozen,
+    TradingHalted,
+    VolumeInvalid,
+)
+from trading.margin import AccountState, Rates, Side
+from trading.market import Market, OpenPosition, Tick
+from trading.models import Instrument
+from wallets.ledger import LockedWallet
+from wallets.models import Wallet
+from wallets.rules import VerificationRequired, WalletNotActive
+
+ZERO = Decimal(0)
+
+#: The kill switches that stop opening: everywhere, or in one symbol.
+TRADING_SWITCH = "TRADING"
+
+#: Below this margin level, in percent, positions are closed for the client.
+STOP_OUT_LEVEL = Decimal(50)
+
+_SIDES_BARRED = {
+    Instrument.TradeMode.FULL: set(),
+    Instrument.TradeMode.LONG_ONLY: {Side.SELL},
+    Instrument.TradeMode.SHORT_ONLY: {Side.BUY},
+    Instrument.TradeMode.CLOSE_ONLY: {Side.BUY, Side.SELL},
+    Instrument.TradeMode.DISABLED: {Side.BUY, Side.SELL},
+}
+
+
+@dataclass(slots=True)
+class Opening:
+    """What opening a position would mean; `refusals` says why it may not be, in the order the desk checks."""
+
+    side: Side
+    volume: Decimal
+    tick: Tick | None = None
+    margin: margin.Margin | None = None
+    commission: margin.Charge | None = None
+    spread_cost: Decimal | None = None
+    held_after: Decimal | None = None
+    state_before: AccountState | None = None
+    state_after: AccountState | None = None
+    max_volume: Decimal | None = None
+    refusals: list[DomainError] = field(default_factory=list)
+
+    @property
+    def price(self) -> Decimal | None:
+        return None if self.tick is None else self.tick.price.to_open(self.side)
+
+
+def held_by(positions: Iterable[OpenPosition]) -> Decimal:
+    """What open positions hold together: per symbol the larger leg."""
+    return margin.held(position.leg for position in positions)
+
+
+def floating_of(position: OpenPosition, *, market: Market, currency: str, rates: Rates) -> margin.Profit:
+    """
+    A position's profit if it were closed at the last known price.
+
+    :raises ConversionRateUnavailable: if its currency cannot be converted at all
+    """
+    tick = market.ticks[position.symbol]  # a position was opened at a price, so there is one
+    try:
+        return margin.floating(
+            market.instruments[position.symbol].contract(),
+            side=position.side,
+            volume=position.volume,
+            price_open=position.price_open,
+            price=tick.price,
+            account_currency=currency,
+            rates=rates,
+            currency_digits=CURRENCIES[currency].digits,
+        )
+    except margin.RateUnavailable as missing:
+        raise ConversionRateUnavailable(source=missing.source, target=missing.target) from missing
+
+
+def account_state(
+    wallet: LockedWallet | Wallet, positions: Iterable[OpenPosition], market: Market, *, held: Decimal | None = None
+) -> AccountState:
+    """
+    What an account is worth now, at the last known prices.
+
+    :raises ConversionRateUnavailable: if a position's profit cannot be converted
+    """
+    rates = market.rates(fresh_only=False)
+    floating = sum(
+        (floating_of(one, market=market, currency=wallet.currency, rates=rates).amount for one in positions),
+        start=ZERO,
+    )
+    return AccountState(
+        balance=wallet.balance,
+        credit=wallet.credit,
+        floating=floating,
+        held=wallet.held if held is None else held,
+    )
+
+
+# --- Opening --------------------------------------------------------------------------------------------------------
+
+
+def evaluate_opening(
+    *,
+    account: TradingAccount,
+    wallet: LockedWallet | Wallet,
+    kill_switches: frozenset[str],
+    instrument: Instrument,
+    side: Side,
+    volume: Decimal,
+    positions: Sequence[OpenPosition],
+    market: Market,
+) -> Opening:
+    """
+    Reckon everything about opening `volume` lots now: the function behind execution and preview alike.
+
+    It never raises a refusal: it collects them, so that a preview can show them all and execution takes the first.
+    """
+    opening = Opening(side=side, volume=volume)
+    refusals = opening.refusals
+    refusals.extend(_gates(account, wallet, kill_switches, instrument, side))
+    if (invalid := volume_refusal(instrument, volume)) is not None:
+        refusals.append(invalid)
+    if len(positions) >= settings.POSITIONS_MAX:
+        refusals.append(PositionsLimitReached(count=len(positions), max=settings.POSITIONS_MAX))
+    try:
+        opening.tick = market.fresh(instrument.symbol)
+        opening.state_before = account_state(wallet, positions, market)
+        _reckon(opening, account, wallet, instrument, positions, market)
+    except margin.RateUnavailable as missing:
+        refusals.append(ConversionRateUnavailable(source=missing.source, target=missing.target))
+    except (QuoteUnavailable, QuoteStale, ConversionRateUnavailable) as refusal:
+        refusals.append(refusal)
+    return opening
+
+
+def _gates(
+    account: TradingAccount,
+    wallet: LockedWallet | Wallet,
+    kill_switches: frozenset[str],
+    instrument: Instrument,
+    side: Side,
+) -> Iterable[DomainError]:
+    if wallet.status != Wallet.Status.ACTIVE:
+        yield WalletNotActive(number=wallet.number, status=wallet.status)
+    if not wallet.trading_enabled:
+        yield TradingFrozen(number=account.number)
+    if not wallet.verified:
+        yield VerificationRequired()
+    if not account.is_self_trading:
+        yield SelfTradingDisabled(number=account.number)
+    for switch, scope in ((TRADING_SWITCH, "all instruments"), (f"TRADING:{instrument.symbol}", instrument.symbol)):
+        if switch in kill_switches:
+            yield TradingHalted(scope=scope)
+    if side in _SIDES_BARRED[Instrument.TradeMode(instrument.trade_mode)]:
+        yield InstrumentNotTradable(symbol=instrument.symbol, trade_mode=instrument.trade_mode, side=side.value)
+
+
+def volume_refusal(instrument: Instrument, volume: Decimal) -> VolumeInvalid | None:
+    """Why this volume is off the instrument's grid, with the nearest that is on it; None if it is fine."""
+    low, high, step = instrument.volume_min, instrument.volume_max, instrument.volume_step
+    if low <= volume <= high and volume % step == 0:
+        return None
+    nearest = min(max((volume / step).to_integral_value(rounding=ROUND_FLOOR) * step, low), high)
+    shown = {"min": low, "max": high, "step": step, "nearest": nearest}
+    return VolumeInvalid(
+        volume=volume.normalize(), symbol=instrument.symbol, **{name: trimmed(value) for name, value in shown.items()}
+    )
+
+
+def _reckon(
+    opening: Opening,
+    account: TradingAccount,
+    wallet: LockedWallet | Wallet,
+    instrument: Instrument,
+    positions: Sequence[OpenPosition],
+    market: Market,
+) -> None:
+    """Fill in the figures of an opening whose price is fresh, and refuse it if the free margin does not carry it."""
+    assert opening.tick is not None and opening.state_before is not None
+    before, price = opening.state_before, opening.tick.price
+    rates, currency = market.rates(fresh_only=True), wallet.currency
+    contract, held_before = instrument.contract(), held_by(positions)
+
+    def cost(volume: Decimal) -> tuple[margin.Margin, margin.Charge, Decimal, Decimal]:
+        locked = margin.required_margin(
+            contract,
+            side=opening.side,
+            volume=volume,
+            price=price.to_open(opening.side),
+            leverage=min(account.leverage, settings.LEVERAGE_MAX),
+            account_currency=currency,
+            rates=rates,
+            currency_digits=CURRENCIES[currency].digits,
+        )
+        charge = margin.commission(
+            volume=volume,
+            rate=instrument.commission_per_lot,
+            rate_currency=instrument.commission_currency,
+            account_currency=currency,
+            rates=rates,
+            currency_digits=CURRENCIES[currency].digits,
+        )
+        spread = -margin.floating(
+            contract,
+            side=opening.side,
+            volume=volume,
+            price_open=price.to_open(opening.side),
+            price=price,
+            account_currency=currency,
+            rates=rates,
+            currency_digits=CURRENCIES[currency].digits,
+        ).amount
+        legs = [position.leg for position in positions]
+        held_after = margin.held([*legs, (instrument.symbol, opening.side, locked.amount)])
+        return locked, charge, spread, held_after
+
+    def required(volume: Decimal) -> Decimal:
+        _, charge, spread, held_after = cost(volume)
+        return held_after - held_before + charge.amount + spread
+
+    opening.margin, opening.commission, opening.spread_cost, opening.held_after = cost(opening.volume)
+    opening.state_after = replace(
+        before,
+        balance=before.balance - opening.commission.amount,
+        floating=before.floating - opening.spread_cost,
+        held=opening.held_after,
+    )
+    opening.max_volume = margin.max_volume(
+        free_margin=before.free_margin,
+        required=required,
+        volume_min=instrument.volume_min,
+        volume_max=instrument.volume_max,
+        volume_step=instrument.volume_step,
+    )
+    if (needed := required(opening.volume)) > before.free_margin:
+        opening.refusals.append(
+            MarginInsufficient(
+                required=show(needed, currency),
+                available=show(before.free_margin, currency),
+                shortfall=show(needed - before.free_margin, currency),
+                currency=currency,
+                max_volume=trimmed(opening.max_volume),
+            )
+        )
+
+
+def stop_out_price(
+    opening: Opening,
+    *,
+    instrument: Instrument,
+    wallet: LockedWallet | Wallet,
+    positions: Sequence[OpenPosition],
+    market: Market,
+) -> Decimal | None:
+    """
+    The bid of the instrument at which the account would be stopped out, everything else unchanged; None if no price does.
+
+    Found by bisection over whole ticks, with the account reckoned at each price as it would be then (conversion
+    through the moving pair included), because no closed formula covers an account kept in the base currency.
+    """
+    if opening.tick is None or opening.state_after is None or opening.held_after is None or opening.price is None:
+        return None
+    new = OpenPosition(
+        id=wallet.id,  # not a position yet: nothing looks it up
+        number=0,
+        symbol=instrument.symbol,
+        side=opening.side,
+        volume=opening.volume,
+        price_open=opening.price,
+        margin_locked=ZERO,
+    )
+    tick, balance, held = opening.tick, opening.state_after.balance, opening.held_after
+    everything = [*positions, new]
+    step = instrument.tick_size
+
+    def is_stopped_out(ticks_away: int) -> bool:
+        shift = ticks_away * step
+        moved = replace(tick, bid=tick.bid + shift, ask=tick.ask + shift)
+        then = replace(market, ticks={**market.ticks, instrument.symbol: moved})
+        floating = account_state(wallet, everything, then).floating
+        level = AccountState(balance, wallet.credit, floating, held).margin_level
+        return level is not None and level < STOP_OUT_LEVEL
+
+    if is_stopped_out(0):
+        return tick.bid
+    net = sum((one.side.sign * one.volume for one in everything if one.symbol == instrument.symbol), start=ZERO)
+    if net == 0:
+        return None
+    direction = -1 if net > 0 else 1
+    far = int(tick.bid / step) - 1 if direction < 0 else int(tick.bid / step) * 9
+    if far < 1 or not is_stopped_out(direction * far):
+        return None
+    near = 0
+    while far - near > 1:
+        middle = (near + far) // 2
+        near, far = (near, middle) if is_stopped_out(direction * middle) else (middle, far)
+    return tick.bid + direction * far * step
+
+
+def trimmed(value: Decimal) -> str:
+    """A volume or price without trailing zeros, as people write it."""
+    return format(value.normalize() if value else ZERO, "f")
+
+
+def price_text(value: Decimal, instrument: Instrument) -> str:
+    """A price with its instrument's digits."""
+    return format(value.quantize(Decimal(1).scaleb(-instrument.digits)), "f")
+
+
+def terms_of(instrument: Instrument) -> dict[str, Any]:
+    """The contract terms a deal keeps, so that it can be explained after they have changed."""
+    return {
+        "symbol": instrument.symbol,
+        "base": instrument.base,
+        "quote": instrument.quote,
+        "margin_currency": instrument.margin_currency,
+        "contract_size": trimmed(instrument.contract_size),
+        "mode": instrument.calculation,
+        "margin_rate": trimmed(instrument.margin_rate),
+        "leverage_max": instrument.leverage_max,
+        "tick_size": trimmed(instrument.tick_size),
+        "digits": instrument.digits,
+        "commission_per_lot": trimmed(instrument.commission_per_lot),
+        "commission_currency": instrument.commission_currency,
+    }
+
+
+def opening_inputs(opening: Opening, instrument: Instrument, currency: str) -> dict[str, Any]:
+    """Everything an opening deal's figures came from."""
+    assert opening.tick and opening.margin and opening.commission
+    return {
+        "terms": terms_of(instrument),
+        "quote": quote_inputs(opening.tick),
+        "currency": currency,
+        "leverage": opening.margin.leverage,
+        "margin_path": list(opening.margin.conversion.path),
+        "commission_path": list(opening.commission.conversion.path),
+    }
+
+
+def quote_inputs(tick: Tick) -> dict[str, Any]:
+    """The quote a deal was made on, so that it can be shown for ever."""
+    return {
+        "bid": trimmed(tick.bid),
+        "ask": trimmed(tick.ask),
+        "source": tick.source,
+        "sequence": tick.sequence,
+        "quoted_at": tick.quoted_at.isoformat(),
+        "received_at": tick.received_at.isoformat(),
+    }
+
+
+def opening_document(
+    opening: Opening, instrument: Instrument, currency: str, stop_out: Decimal | None
+) -> dict[str, Any]:
+    """A preview as the client reads it; figures that cannot be known are null."""
+
+    def money(value: Decimal | None) -> str | None:
+        return None if value is None else show(value, currency)
+
+    def price(value: Decimal | None) -> str | None:
+        return None if value is None else price_text(value, instrument)
+
+    after = opening.state_after
+    level = None if after is None else margin.shown_level(after.margin_level)
+    return {
+        "price": price(opening.price),
+        "required_margin": money(opening.margin and opening.margin.amount),
+        "commission": money(opening.commission and opening.commission.amount),
+        "spread_cost": money(opening.spread_cost),
+        "free_margin_after": money(after and after.free_margin),
+        "margin_level_after": None if level is None else format(level, "f"),
+        "max_volume": None if opening.max_volume is None else trimmed(opening.max_volume),
+        "stop_out_price": price(stop_out),
+        "currency": currency,
+        "would_reject": [
+            {"code": refusal.code, "detail": refusal.detail, "context": refusal.context} for refusal in opening.refusals
+        ],
+    }
+
+
+# --- Closing --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What closing part or all of a position means, before any of it is written."""
+
+    volume: Decimal
+    price: Decimal
+    price_text: str
+    price_open_text: str
+    profit: margin.Profit
+    commission: margin.Charge
+    released: Decimal
+    inputs: dict[str, Any]
+
+    def rest_of(self, position: Position) -> list[OpenPosition]:
+        """What stays open of the position: itself with less, or nothing."""
+        if self.volume == position.volume:
+            return []
+        rest = OpenPosition.of(position)
+        return [replace(rest, volume=rest.volume - self.volume, margin_locked=rest.margin_locked - self.released)]
+
+
+def evaluate_closing(position: Position, *, volume: Decimal, currency: str, market: Market) -> Closing:
+    """
+    Reckon the closing of `volume` lots of a position at the current price.
+
+    :raises QuoteUnavailable, QuoteStale: if there is no price to close at
+    :raises ConversionRateUnavailable: if profit or commission cannot be converted
+    """
+    tick = market.fresh(position.instrument_id)
+    instrument = market.instruments[position.instrument_id]
+    side, digits, rates = Side(position.side), CURRENCIES[currency].digits, market.rates(fresh_only=True)
+    price = tick.price.to_close(side)
+    try:
+        profit = margin.profit(
+            instrument.contract(),
+            side=side,
+            volume=volume,
+            price_open=position.price_open,
+            price_close=price,
+            account_currency=currency,
+            rates=rates,
+            currency_digits=digits,
+        )
+        commission = margin.commission(
+            volume=volume,
+            rate=instrument.commission_per_lot,
+            rate_currency=instrument.commission_currency,
+            account_currency=currency,
+            rates=rates,
+            currency_digits=digits,
+        )
+    except margin.RateUnavailable as missing:
+        raise ConversionRateUnavailable(source=missing.source, target=missing.target) from missing
+    released = margin.released(
+        locked_initial=position.margin_initial,
+        locked_remaining=position.margin_locked,
+        volume_initial=position.volume_initial,
+        volume_remaining=position.volume,
+        volume_closed=volume,
+        currency_digits=digits,
+    )
+    inputs = {
+        "terms": terms_of(instrument),
+        "quote": quote_inputs(tick),
+        "currency": currency,
+        "profit_path": list(profit.conversion.path),
+        "commission_path": list(commission.conversion.path),
+        "margin_initial": show(position.margin_initial, currency),
+        "margin_locked_before": show(position.margin_locked, currency),
+        "volume_initial": trimmed(position.volume_initial),
+        "volume_before": trimmed(position.volume),
+    }
+    return Closing(
+        volume=volume,
+        price=price,
+        price_text=price_text(price, instrument),
+        price_open_text=price_text(position.price_open, instrument),
+        profit=profit,
+        commission=commission,
+        released=released,
+        inputs=inputs,
+    )

@@ -1,0 +1,131 @@
+"""Every reason why the desk does not trade, each with the numbers that would have made it a yes."""
+
+from __future__ import annotations
+
+from core.errors import DomainError
+
+
+class TradingAccountNotFound(DomainError):
+    code = "TRADING_ACCOUNT_NOT_FOUND"
+    message = "There is no trading account {number}, or it is not yours."
+    status = 404
+
+
+class InstrumentNotFound(DomainError):
+    code = "INSTRUMENT_NOT_FOUND"
+    message = "There is no instrument {symbol}; GET /api/v1/instruments lists what can be traded."
+    status = 404
+
+
+class PositionNotFound(DomainError):
+    code = "POSITION_NOT_FOUND"
+    message = "There is no such position, or it is not yours."
+    status = 404
+
+
+class SelfTradingDisabled(DomainError):
+    code = "SELF_TRADING_DISABLED"
+    message = "Account {number} is traded for you; you may close its positions but not open new ones."
+
+
+class TradingFrozen(DomainError):
+    code = "TRADING_FROZEN"
+    message = "Opening positions on account {number} is stopped; contact support. Closing stays possible."
+
+
+class TradingHalted(DomainError):
+    code = "TRADING_HALTED"
+    message = "Opening positions in {scope} is stopped for everyone right now. Closing stays possible."
+
+
+class InstrumentNotTradable(DomainError):
+    code = "INSTRUMENT_NOT_TRADABLE"
+    message = "{symbol} is {trade_mode}: a {side} cannot be opened in it."
+
+
+class QuoteStale(DomainError):
+    code = "QUOTE_STALE"
+    message = "The last price of {symbol} is {age_seconds} s old; at most {age_seconds_max} s are traded on."
+
+
+class QuoteUnavailable(DomainError):
+    code = "QUOTE_UNAVAILABLE"
+    message = "{symbol} has no price yet."
+
+
+class ConversionRateUnavailable(DomainError):
+    code = "CONVERSION_RATE_UNAVAILABLE"
+    message = "No fresh price leads from {source} to {target}, so the amount cannot be known. Try again shortly."
+
+
+class VolumeInvalid(DomainError):
+    code = "VOLUME_INVALID"
+    message = "{volume} lots of {symbol} cannot be traded: {min} to {max} in steps of {step}. The nearest is {nearest}."
+
+
+class PositionsLimitReached(DomainError):
+    code = "POSITIONS_LIMIT_REACHED"
+    message = "The account has {count} open positions and may have {max}; close one first."
+
+
+class MarginInsufficient(DomainError):
+    code = "MARGIN_INSUFFICIENT"
+    message = "Margin, commission and spread need {required} {currency}; {available} {currency} is free."
+
+
+
+class ClientOrderIdTaken(DomainError):
+    code = "CLIENT_ORDER_ID_TAKEN"
+    message = "client_order_id {client_order_id} names order {order} of this account; a new order needs a new one."
+    status = 409
+
+
+class PositionClosed(DomainError):
+    code = "POSITION_CLOSED"
+    message = "Position {number} is closed already."
+
+
+class FreeMarginInsufficient(DomainError):
+    code = "FREE_MARGIN_INSUFFICIENT"
+    message = "{required} {currency} is asked for and {available} {currency} can be released from account {number}."
+
+
+class ReleaseTargetNotAllowed(DomainError):
+    code = "RELEASE_TARGET_NOT_ALLOWED"
+    message = "Margin is released into another wallet of your own; transfer it from there."
+
+
+class DemoOnly(DomainError):
+    code = "DEMO_ONLY"
+    message = "Account {number} holds real money; only a demo account can be reset."
+
+
+class PositionsOpen(DomainError):
+    code = "POSITIONS_OPEN"
+    message = "Account {number} has {count} open positions; close them before resetting it."
+
+
+#: What the API document names beside each operation.
+OPENING: tuple[type[DomainError], ...] = (
+    TradingAccountNotFound,
+    InstrumentNotFound,
+    ClientOrderIdTaken,
+    SelfTradingDisabled,
+    TradingFrozen,
+    TradingHalted,
+    InstrumentNotTradable,
+    QuoteUnavailable,
+    QuoteStale,
+    VolumeInvalid,
+    PositionsLimitReached,
+    ConversionRateUnavailable,
+    MarginInsufficient,
+)
+CLOSING: tuple[type[DomainError], ...] = (
+    PositionNotFound,
+    PositionClosed,
+    VolumeInvalid,
+    QuoteUnavailable,
+    QuoteStale,
+    ConversionRateUnavailable,
+)

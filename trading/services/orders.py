@@ -1,0 +1,268 @@
+"""An order is filled at our price under the client's wallet lock, or kept with the reason why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import TradingAccount
+from core.audit import Actor
+from core.db import retry_on_conflict
+from core.errors import DomainError
+from core.idempotency import Answer, Claim, Operation, exactly_once
+from core.ids import uuid7
+from core.models import KillSwitch
+from core.money import show
+from trading import engine, selectors
+from trading.engine import Opening
+from trading.errors import ClientOrderIdTaken, InstrumentNotFound
+from trading.margin import Side
+from trading.market import Market
+from trading.models import Deal, Instrument, Order, Position
+from wallets import ledger
+from wallets.ledger import Leg, LockedWallet, Posting, Reason, Type
+from wallets.models import Kind
+
+logger = structlog.get_logger(__name__)
+
+OPEN = Operation("OPEN", effect_table="trading_order")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ticket:
+    """An order on its way: everything fixed before the first write."""
+
+    account: TradingAccount
+    instrument: Instrument
+    wallet: LockedWallet
+    opening: Opening
+    client_order_id: str | None
+    order_id: UUID
+    position_id: UUID
+    deal_id: UUID
+
+
+@retry_on_conflict
+@transaction.atomic(durable=True)
+@exactly_once(OPEN)
+def place_order(
+    *, account: str, symbol: str, side: Side, volume: Decimal, client_order_id: str | None, claim: Claim, actor: Actor
+) -> Answer:
+    """
+    Fill a market order at the current price, or store it as rejected, exactly once per claim.
+
+    `account` is a trading account's number, `volume` in lots. A rejection is a business answer: the order is kept with
+    its code and numbers, nothing else changes, and the answer names the order in its context.
+
+    :raises TradingAccountNotFound, InstrumentNotFound: if there is no such thing for this client
+    :raises ClientOrderIdTaken: if the account has an order of that name, with its id
+    """
+    assert volume > 0, "serializers refuse volumes that are not positive"
+    trading_account = selectors.trading_account(claim.owner, account)
+    now = timezone.now()
+    market = selectors.market(now)
+    instrument = market.instruments.get(symbol)
+    if instrument is None:
+        raise InstrumentNotFound(symbol=symbol)
+
+    (wallet,) = ledger.lock_wallets_by_id(trading_account.wallet_id)
+
+    _require_new(trading_account, client_order_id)
+    opening = engine.evaluate_opening(
+        account=trading_account,
+        wallet=wallet,
+        kill_switches=wallet.kill_switches,
+        instrument=instrument,
+        side=side,
+        volume=volume,
+        positions=selectors.open_positions(trading_account.id),
+        market=market,
+    )
+    ticket = _Ticket(trading_account, instrument, wallet, opening, client_order_id, uuid7(), uuid7(), uuid7())
+    if opening.refusals:
+        return _reject(ticket, opening.refusals[0], claim)
+    return _fill(ticket, claim, actor, market)
+
+
+def preview_order(*, owner: UUID, account: str, symbol: str, side: Side, volume: Decimal) -> dict[str, Any]:
+    """
+    What `place_order` would do now, by the same reckoning, without a lock and without doing it.
+
+    :raises TradingAccountNotFound, InstrumentNotFound: if there is no such thing for this client
+    """
+    trading_account = selectors.trading_account(owner, account)
+    market = selectors.market(timezone.now())
+    instrument = market.instruments.get(symbol)
+    if instrument is None:
+        raise InstrumentNotFound(symbol=symbol)
+    wallet, positions = trading_account.wallet, selectors.open_positions(trading_account.id)
+    opening = engine.evaluate_opening(
+        account=trading_account,
+        wallet=wallet,
+        kill_switches=frozenset(KillSwitch.objects.filter(engaged=True).values_list("scope", flat=True)),
+        instrument=instrument,
+        side=side,
+        volume=volume,
+        positions=positions,
+        market=market,
+    )
+    stop_out = engine.stop_out_price(
+        opening, instrument=instrument, wallet=wallet, positions=positions, market=market
+    )
+    return engine.opening_document(opening, instrument, wallet.currency, stop_out) | {
+        "account": trading_account.number,
+        "symbol": symbol,
+        "side": side.value,
+        "volume": engine.trimmed(volume),
+    }
+
+
+def _require_new(account: TradingAccount, client_order_id: str | None) -> None:
+    if client_order_id is None:
+        return
+    taken = Order.objects.filter(owner_id=account.owner_id, account=account, client_order_id=client_order_id)
+    if (order := taken.values_list("id", flat=True).first()) is not None:
+        raise ClientOrderIdTaken(client_order_id=client_order_id, order=order)
+
+
+def _reject(ticket: _Ticket, refusal: DomainError, claim: Claim) -> Answer:
+    _store_order(ticket, claim, status=Order.Status.REJECTED, refusal=refusal)
+    transaction.on_commit(
+        partial(logger.info, "trading.order.rejected", order_id=str(ticket.order_id), code=refusal.code), robust=True
+    )
+    return Answer.refusal(refusal, claim, order=ticket.order_id)
+
+
+def _store_order(ticket: _Ticket, claim: Claim, *, status: Order.Status, refusal: DomainError | None = None) -> None:
+    now = timezone.now()
+    Order.objects.create(
+        id=ticket.order_id,
+        owner_id=claim.owner,
+        account=ticket.account,
+        instrument=ticket.instrument,
+        side=ticket.opening.side.value,
+        type=Order.Type.MARKET,
+        volume=ticket.opening.volume,
+        client_order_id=ticket.client_order_id,
+        status=status,
+        reject_code=refusal.code if refusal else "",
+        reject_context=refusal.context if refusal else None,
+        price_filled=None if refusal else ticket.opening.price,
+        idempotency_digest=claim.digest,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _fill(ticket: _Ticket, claim: Claim, actor: Actor, market: Market) -> Answer:
+    """Write order, position and deal, hold the margin and charge the commission; every figure is known by now."""
+    opening, wallet, now = ticket.opening, ticket.wallet, timezone.now()
+    assert opening.margin and opening.commission and opening.price is not None and opening.held_after is not None
+    commission = opening.commission.amount
+    _store_order(ticket, claim, status=Order.Status.FILLED)
+    number = selectors.next_position_number()
+    Position.objects.create(
+        id=ticket.position_id,
+        number=number,
+        owner_id=claim.owner,
+        account=ticket.account,
+        instrument=ticket.instrument,
+        order_id=ticket.order_id,
+        side=opening.side.value,
+        volume_initial=opening.volume,
+        volume=opening.volume,
+        price_open=opening.price,
+        leverage=opening.margin.leverage,
+        margin_initial=opening.margin.amount,
+        margin_locked=opening.margin.amount,
+        commission=commission,
+        opened_at=now,
+        updated_at=now,
+    )
+    receipt = partial(_receipt, ticket=ticket, number=number, now=now)
+    if commission:
+        house = ledger.house(Kind.HOUSE_COMMISSION, wallet.currency, wallet.environment)
+        posted = ledger.post(
+            [Leg(wallet, -commission, Reason.COMMISSION), Leg(house, commission, Reason.COMMISSION)],
+            type=Type.OPEN,
+            owner=claim.owner,
+            actor=actor,
+            now=now,
+            claim=claim,
+            answer=receipt,
+            held={wallet.id: opening.held_after},
+            reference=f"order {ticket.order_id}",
+        )
+        transaction_id, answer = posted.id, posted.answer
+        assert answer is not None
+    else:
+        # Nothing moves, so there is no posting: a margin hold is a promise, not a payment.
+        ledger.set_held(wallet, opening.held_after)
+        transaction_id, answer = None, receipt(None)
+    Deal.objects.create(
+        id=ticket.deal_id,
+        owner_id=claim.owner,
+        account=ticket.account,
+        position_id=ticket.position_id,
+        order_id=ticket.order_id,
+        instrument=ticket.instrument,
+        entry=Deal.Entry.IN,
+        side=opening.side.value,
+        volume=opening.volume,
+        price=opening.price,
+        price_open=opening.price,
+        margin=opening.margin.amount,
+        commission=commission,
+        inputs=engine.opening_inputs(opening, ticket.instrument, wallet.currency),
+        transaction_id=transaction_id,
+        idempotency_digest=claim.digest,
+        executed_at=now,
+    )
+    transaction.on_commit(
+        partial(
+            logger.info,
+            "trading.order.filled",
+            order_id=str(ticket.order_id),
+            position_id=str(ticket.position_id),
+            deal_id=str(ticket.deal_id),
+        ),
+        robust=True,
+    )
+    return answer
+
+
+def _receipt(posting: Posting | None, *, ticket: _Ticket, number: int, now: Any) -> Answer:
+    opening, wallet = ticket.opening, ticket.wallet
+    assert opening.margin and opening.commission and opening.price is not None and opening.state_after is not None
+    currency = wallet.currency
+    return Answer.of(
+        {
+            "id": ticket.order_id,
+            "account": ticket.account.number,
+            "symbol": ticket.instrument.symbol,
+            "side": opening.side.value,
+            "type": Order.Type.MARKET,
+            "volume": engine.trimmed(opening.volume),
+            "client_order_id": ticket.client_order_id,
+            "status": Order.Status.FILLED,
+            "price": engine.price_text(opening.price, ticket.instrument),
+            "position": {"id": ticket.position_id, "number": number},
+            "deal": ticket.deal_id,
+            "transaction": None if posting is None else posting.id,
+            "margin": show(opening.margin.amount, currency),
+            "commission": show(opening.commission.amount, currency),
+            "balance": show(opening.state_after.balance, currency),
+            "held": show(opening.state_after.held, currency),
+            "free_margin": show(opening.state_after.free_margin, currency),
+            "currency": currency,
+            "created_at": now,
+        },
+        effect_id=ticket.order_id,
+    )

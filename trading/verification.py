@@ -1,0 +1,115 @@
+"""What only trading knows of the books: what positions lock is what wallets hold, and every deal has its money."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+
+from core import db
+
+#: How many breaks of one check are listed; all are counted.
+BREAKS_SHOWN = 20
+
+# Every check is a query for what breaks it, over one snapshot. F6 in SQL: per symbol the larger leg of what is locked.
+CHECKS: dict[str, str] = {
+    "held_is_what_positions_lock": """
+        WITH legs AS (
+            SELECT p.account_id, p.symbol, p.side, sum(p.margin_locked) AS locked
+              FROM trading_position p WHERE p.status = 'OPEN' GROUP BY 1, 2, 3
+        ), symbols AS (
+            SELECT account_id, symbol, max(locked) AS locked FROM legs GROUP BY 1, 2
+        ), accounts AS (
+            SELECT account_id, sum(locked) AS locked FROM symbols GROUP BY 1
+        )
+        SELECT w.number, w.held, coalesce(a.locked, 0) AS locked
+          FROM wallets_wallet w
+          LEFT JOIN accounts_tradingaccount t ON t.wallet_id = w.id
+          LEFT JOIN accounts a ON a.account_id = t.id
+         WHERE w.kind = 'MARGIN' AND w.held <> coalesce(a.locked, 0)
+    """,
+    "owes_nothing_when_nothing_is_open": """
+        SELECT w.number, w.balance
+          FROM wallets_wallet w
+          JOIN accounts_tradingaccount t ON t.wallet_id = w.id
+         WHERE w.kind = 'MARGIN' AND w.balance < 0
+           AND NOT EXISTS (SELECT FROM trading_position p WHERE p.account_id = t.id AND p.status = 'OPEN')
+    """,
+    "deals_have_their_legs": """
+        SELECT d.id, d.profit, d.commission, d.compensation, legs.profit, legs.commission, legs.compensation
+          FROM trading_deal d
+          JOIN accounts_tradingaccount t ON t.id = d.account_id
+          LEFT JOIN LATERAL (
+              SELECT coalesce(sum(e.amount) FILTER (WHERE e.reason = 'TRADE_PNL'), 0) AS profit,
+                     coalesce(sum(e.amount) FILTER (WHERE e.reason = 'COMMISSION'), 0) AS commission,
+                     coalesce(sum(e.amount) FILTER (WHERE e.reason = 'NEGATIVE_BALANCE_PROTECTION'), 0) AS compensation
+                FROM wallets_entry e
+               WHERE e.transaction_id = d.transaction_id AND e.wallet_id = t.wallet_id
+          ) legs ON true
+         WHERE (d.profit, -d.commission, d.compensation) <> (legs.profit, legs.commission, legs.compensation)
+    """,
+    "postings_have_their_deal": """
+        SELECT x.id, x.type
+          FROM wallets_ledgertransaction x
+         WHERE x.type IN ('OPEN', 'CLOSE', 'STOP_OUT')
+           AND NOT EXISTS (SELECT FROM trading_deal d WHERE d.transaction_id = x.id)
+    """,
+    "positions_are_the_sum_of_their_deals": """
+        SELECT p.number, p.volume_initial, p.volume, p.margin_locked
+          FROM trading_position p
+          JOIN LATERAL (
+              SELECT coalesce(sum(d.volume) FILTER (WHERE d.entry = 'IN'), 0) AS opened,
+                     coalesce(sum(d.volume) FILTER (WHERE d.entry = 'OUT'), 0) AS closed,
+                     coalesce(sum(d.margin) FILTER (WHERE d.entry = 'IN'), 0) AS locked,
+                     coalesce(sum(d.margin) FILTER (WHERE d.entry = 'OUT'), 0) AS released,
+                     coalesce(sum(d.profit), 0) AS profit,
+                     coalesce(sum(d.commission), 0) AS commission
+                FROM trading_deal d WHERE d.position_id = p.id
+          ) d ON true
+         WHERE (p.volume_initial, p.volume, p.margin_initial, p.margin_locked, p.profit, p.commission)
+            <> (d.opened, d.opened - d.closed, d.locked, d.locked - d.released, d.profit, d.commission)
+    """,
+    "filled_orders_have_one_position": """
+        SELECT o.id, o.status
+          FROM trading_order o
+          LEFT JOIN trading_position p ON p.order_id = o.id
+         WHERE (o.status = 'FILLED') <> (p.id IS NOT NULL)
+    """,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """One row that should not be."""
+
+    check: str
+    facts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How many rows break each check, and the first of them."""
+
+    counts: dict[str, int]
+    breaks: list[Break]
+
+    @property
+    def is_clean(self) -> bool:
+        return not any(self.counts.values())
+
+
+def verify_positions(on_check: Callable[[str], None] = lambda name: None) -> Report:
+    """Run every check inside the caller's transaction, which has fixed its snapshot; `on_check` hears of each."""
+    db.require_transaction()
+    counts, breaks = {}, []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', '0', true)")
+        for name, sql in CHECKS.items():
+            cursor.execute(sql)
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            counts[name] = len(rows)
+            breaks += [Break(name, tuple(str(fact) for fact in row)) for row in rows[:BREAKS_SHOWN]]
+            on_check(name)
+    return Report(counts, breaks)
