@@ -1,0 +1,447 @@
+"""What clients send and see of trading: strict terms in, plain documents out."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from rest_framework import serializers
+
+from core.api import (
+    AmountField,
+    PriceField,
+    StrictChoiceField,
+    StrictDateTimeField,
+    StrictIntegerField,
+    Terms,
+    TextField,
+    VolumeField,
+)
+from core.errors import plain
+from core.money import show
+from trading import engine, margin
+from trading.margin import Side
+from trading.market import Market, OpenPosition
+from trading.models import Deal, Instrument, Order, Position
+from trading.services.accounts import AccountSummary
+
+QUOTES_MAX = 500
+#: What `volume` says when everything that is left is to be closed.
+ALL = "ALL"
+
+
+# --- Terms in -------------------------------------------------------------------------------------------------------
+
+
+class PreviewTerms(Terms):
+    account = TextField(max_length=20)
+    symbol = TextField(max_length=16)
+    side = StrictChoiceField(choices=[side.value for side in Side])
+    type = StrictChoiceField(choices=Order.Type.values, default=Order.Type.MARKET)
+    volume = VolumeField()
+
+
+class OrderTerms(PreviewTerms):
+    client_order_id = TextField(max_length=64, required=False, allow_null=True, default=None)
+
+
+class VolumeOrAll(VolumeField):
+    """A volume, or ALL for everything that is left."""
+
+    def to_internal_value(self, data: Any) -> Decimal | str:  # type: ignore[override]  # widened on purpose
+        return ALL if data == ALL else super().to_internal_value(data)
+
+
+class CloseTerms(Terms):
+    volume = VolumeOrAll(default=ALL)
+
+
+class ReleaseTerms(Terms):
+    amount = AmountField()
+    target = TextField(max_length=40)
+
+
+class NoTerms(Terms):
+    """An operation whose path says everything."""
+
+
+class QuoteTerms(Terms):
+    symbol = TextField(max_length=16)
+    bid = PriceField()
+    ask = PriceField()
+    time = StrictDateTimeField(required=False)
+
+
+class QuotesTerms(Terms):
+    quotes = serializers.ListField(child=QuoteTerms(), min_length=1, max_length=QUOTES_MAX)
+
+
+# --- Documents out --------------------------------------------------------------------------------------------------
+
+
+class QuoteDocument(serializers.Serializer[Any]):
+    symbol = serializers.CharField()
+    bid = serializers.CharField()
+    ask = serializers.CharField()
+    source = serializers.CharField(help_text="`replay` is a real bar walked again, with a spread added around it.")
+    time = serializers.DateTimeField(help_text="The market's clock.")
+    received_at = serializers.DateTimeField(help_text="Our clock; what the price's age is counted from.")
+    sequence = serializers.IntegerField()
+    is_fresh = serializers.BooleanField(help_text="Whether it may be traded on now.")
+
+
+class InstrumentDocument(serializers.Serializer[Any]):
+    symbol = serializers.CharField()
+    name = serializers.CharField()
+    asset_class = serializers.CharField()
+    base = serializers.CharField()
+    quote_currency = serializers.CharField()
+    margin_currency = serializers.CharField()
+    digits = serializers.IntegerField()
+    tick_size = serializers.CharField()
+    pip_size = serializers.CharField()
+    contract_size = serializers.CharField()
+    volume_min = serializers.CharField()
+    volume_max = serializers.CharField()
+    volume_step = serializers.CharField()
+    calculation = serializers.CharField()
+    margin_rate = serializers.CharField()
+    leverage_max = serializers.IntegerField(allow_null=True)
+    commission_per_lot = serializers.CharField()
+    commission_currency = serializers.CharField()
+    trade_mode = serializers.CharField()
+    quote_age_seconds_max = serializers.IntegerField()
+    quote = QuoteDocument(allow_null=True)
+
+
+class RefusalDocument(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    context = serializers.DictField()
+
+
+class PreviewDocument(serializers.Serializer[Any]):
+    account = serializers.CharField()
+    symbol = serializers.CharField()
+    side = serializers.CharField()
+    volume = serializers.CharField()
+    price = serializers.CharField(allow_null=True)
+    required_margin = serializers.CharField(allow_null=True)
+    commission = serializers.CharField(allow_null=True, help_text="For this side; the close costs the same again.")
+    spread_cost = serializers.CharField(allow_null=True)
+    free_margin_after = serializers.CharField(allow_null=True)
+    margin_level_after = serializers.CharField(allow_null=True)
+    max_volume = serializers.CharField(allow_null=True)
+    stop_out_price = serializers.CharField(allow_null=True)
+    currency = serializers.CharField()
+    would_reject = RefusalDocument(many=True)
+
+
+class OrderDocument(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    account = serializers.CharField()
+    symbol = serializers.CharField()
+    side = serializers.CharField()
+    type = serializers.CharField()
+    volume = serializers.CharField()
+    client_order_id = serializers.CharField(allow_null=True)
+    status = serializers.CharField()
+    price = serializers.CharField(allow_null=True)
+    position = serializers.DictField(allow_null=True)
+    reject_code = serializers.CharField(allow_null=True)
+    reject_context = serializers.DictField(allow_null=True)
+    created_at = serializers.DateTimeField()
+
+
+class OrderReceipt(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    account = serializers.CharField()
+    symbol = serializers.CharField()
+    side = serializers.CharField()
+    type = serializers.CharField()
+    volume = serializers.CharField()
+    client_order_id = serializers.CharField(allow_null=True)
+    status = serializers.CharField()
+    price = serializers.CharField()
+    position = serializers.DictField()
+    deal = serializers.UUIDField()
+    transaction = serializers.UUIDField(allow_null=True)
+    margin = serializers.CharField()
+    commission = serializers.CharField()
+    balance = serializers.CharField()
+    held = serializers.CharField()
+    free_margin = serializers.CharField()
+    currency = serializers.CharField()
+    created_at = serializers.DateTimeField()
+
+
+class PositionDocument(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    number = serializers.IntegerField()
+    account = serializers.CharField()
+    symbol = serializers.CharField()
+    side = serializers.CharField()
+    status = serializers.CharField()
+    volume_initial = serializers.CharField()
+    volume = serializers.CharField()
+    price_open = serializers.CharField()
+    price_current = serializers.CharField(allow_null=True)
+    leverage = serializers.IntegerField()
+    margin_initial = serializers.CharField()
+    margin_locked = serializers.CharField()
+    floating = serializers.CharField(allow_null=True)
+    profit = serializers.CharField()
+    commission = serializers.CharField()
+    currency = serializers.CharField()
+    opened_at = serializers.DateTimeField()
+    closed_at = serializers.DateTimeField(allow_null=True)
+
+
+class CloseReceipt(serializers.Serializer[Any]):
+    deal = serializers.UUIDField()
+    transaction = serializers.UUIDField(allow_null=True)
+    position = serializers.DictField()
+    symbol = serializers.CharField()
+    side = serializers.CharField()
+    volume = serializers.CharField()
+    price = serializers.CharField()
+    price_open = serializers.CharField()
+    profit = serializers.CharField()
+    commission = serializers.CharField()
+    compensation = serializers.CharField()
+    margin_released = serializers.CharField()
+    balance = serializers.CharField()
+    held = serializers.CharField()
+    currency = serializers.CharField()
+    created_at = serializers.DateTimeField()
+
+
+class DealDocument(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    account = serializers.CharField()
+    position = serializers.UUIDField()
+    order = serializers.UUIDField(allow_null=True)
+    symbol = serializers.CharField()
+    entry = serializers.CharField()
+    side = serializers.CharField()
+    volume = serializers.CharField()
+    price = serializers.CharField()
+    price_open = serializers.CharField()
+    margin = serializers.CharField()
+    profit = serializers.CharField()
+    commission = serializers.CharField()
+    compensation = serializers.CharField()
+    currency = serializers.CharField()
+    transaction = serializers.UUIDField(allow_null=True)
+    executed_at = serializers.DateTimeField()
+
+
+class AccountDocument(serializers.Serializer[Any]):
+    number = serializers.CharField()
+    environment = serializers.CharField()
+    currency = serializers.CharField()
+    wallet = serializers.CharField()
+    leverage = serializers.IntegerField()
+    is_self_trading = serializers.BooleanField()
+    balance = serializers.CharField()
+    credit = serializers.CharField()
+    floating = serializers.CharField(allow_null=True)
+    equity = serializers.CharField(allow_null=True)
+    held = serializers.CharField()
+    free_margin = serializers.CharField(allow_null=True)
+    margin_level = serializers.CharField(allow_null=True, help_text="Percent; null while nothing is held.")
+    open_positions = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+
+
+class ReleaseReceipt(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    transaction = serializers.UUIDField()
+    account = serializers.CharField()
+    source = serializers.CharField()
+    target = serializers.CharField()
+    amount = serializers.CharField()
+    currency = serializers.CharField()
+    status = serializers.CharField()
+    balance = serializers.CharField()
+    target_balance = serializers.CharField()
+    created_at = serializers.DateTimeField()
+
+
+class ResetReceipt(serializers.Serializer[Any]):
+    account = serializers.CharField()
+    balance = serializers.CharField()
+    currency = serializers.CharField()
+    transaction = serializers.UUIDField(allow_null=True)
+
+
+class QuotesReceipt(serializers.Serializer[Any]):
+    accepted = serializers.IntegerField(help_text="Quotes that were news.")
+    received = serializers.IntegerField()
+
+
+class ExplanationDocument(serializers.Serializer[Any]):
+    deal = serializers.UUIDField()
+    position = serializers.UUIDField()
+    entry = serializers.CharField()
+    symbol = serializers.CharField()
+    side = serializers.CharField()
+    volume = serializers.CharField()
+    price = serializers.CharField()
+    price_open = serializers.CharField()
+    currency = serializers.CharField()
+    quote = serializers.DictField()
+    sections = serializers.ListField(child=serializers.DictField())
+    agrees = serializers.BooleanField(help_text="Whether every recomputed figure equals the booked one.")
+    transaction = serializers.UUIDField(allow_null=True)
+    executed_at = serializers.DateTimeField()
+
+
+# --- Rendering ------------------------------------------------------------------------------------------------------
+
+
+def quote_document(instrument: Instrument, market: Market) -> dict[str, Any] | None:
+    """The latest price of an instrument as clients read it; null before there is one."""
+    tick = market.ticks.get(instrument.symbol)
+    if tick is None:
+        return None
+    age_seconds = (market.now - tick.received_at).total_seconds()
+    return {
+        "symbol": instrument.symbol,
+        "bid": engine.price_text(tick.bid, instrument),
+        "ask": engine.price_text(tick.ask, instrument),
+        "source": tick.source,
+        "time": plain(tick.quoted_at),
+        "received_at": plain(tick.received_at),
+        "sequence": tick.sequence,
+        "is_fresh": age_seconds <= instrument.quote_age_seconds_max,
+    }
+
+
+def instrument_document(instrument: Instrument, market: Market) -> dict[str, Any]:
+    trimmed = engine.trimmed
+    return {
+        "symbol": instrument.symbol,
+        "name": instrument.name,
+        "asset_class": instrument.asset_class,
+        "base": instrument.base,
+        "quote_currency": instrument.quote,
+        "margin_currency": instrument.margin_currency,
+        "digits": instrument.digits,
+        "tick_size": trimmed(instrument.tick_size),
+        "pip_size": trimmed(instrument.pip_size),
+        "contract_size": trimmed(instrument.contract_size),
+        "volume_min": trimmed(instrument.volume_min),
+        "volume_max": trimmed(instrument.volume_max),
+        "volume_step": trimmed(instrument.volume_step),
+        "calculation": instrument.calculation,
+        "margin_rate": trimmed(instrument.margin_rate),
+        "leverage_max": instrument.leverage_max,
+        "commission_per_lot": trimmed(instrument.commission_per_lot),
+        "commission_currency": instrument.commission_currency,
+        "trade_mode": instrument.trade_mode,
+        "quote_age_seconds_max": instrument.quote_age_seconds_max,
+        "quote": quote_document(instrument, market),
+    }
+
+
+def order_document(order: Order, market: Market) -> dict[str, Any]:
+    instrument = market.instruments[order.instrument_id]
+    position = getattr(order, "position", None)
+    return {
+        "id": str(order.id),
+        "account": order.account.number,
+        "symbol": order.instrument_id,
+        "side": order.side,
+        "type": order.type,
+        "volume": engine.trimmed(order.volume),
+        "client_order_id": order.client_order_id,
+        "status": order.status,
+        "price": None if order.price_filled is None else engine.price_text(order.price_filled, instrument),
+        "position": None if position is None else {"id": str(position.id), "number": position.number},
+        "reject_code": order.reject_code or None,
+        "reject_context": order.reject_context,
+        "created_at": plain(order.created_at),
+    }
+
+
+def position_document(position: Position, market: Market) -> dict[str, Any]:
+    """A position with its floating profit at the last known price; null where it cannot be converted."""
+    instrument, currency = market.instruments[position.instrument_id], position.account.currency
+    current = floating = None
+    if position.status == Position.Status.OPEN:
+        tick = market.ticks[position.instrument_id]
+        current = engine.price_text(tick.price.to_close(Side(position.side)), instrument)
+        try:
+            rates = market.rates(fresh_only=False)
+            profit = engine.floating_of(OpenPosition.of(position), market=market, currency=currency, rates=rates)
+            floating = show(profit.amount, currency)
+        except engine.ConversionRateUnavailable:
+            floating = None
+    return {
+        "id": str(position.id),
+        "number": position.number,
+        "account": position.account.number,
+        "symbol": position.instrument_id,
+        "side": position.side,
+        "status": position.status,
+        "volume_initial": engine.trimmed(position.volume_initial),
+        "volume": engine.trimmed(position.volume),
+        "price_open": engine.price_text(position.price_open, instrument),
+        "price_current": current,
+        "leverage": position.leverage,
+        "margin_initial": show(position.margin_initial, currency),
+        "margin_locked": show(position.margin_locked, currency),
+        "floating": floating,
+        "profit": show(position.profit, currency),
+        "commission": show(position.commission, currency),
+        "currency": currency,
+        "opened_at": plain(position.opened_at),
+        "closed_at": plain(position.closed_at),
+    }
+
+
+def deal_document(deal: Deal, market: Market) -> dict[str, Any]:
+    instrument, currency = market.instruments[deal.instrument_id], deal.account.currency
+    return {
+        "id": str(deal.id),
+        "account": deal.account.number,
+        "position": str(deal.position_id),
+        "order": plain(deal.order_id),
+        "symbol": deal.instrument_id,
+        "entry": deal.entry,
+        "side": deal.side,
+        "volume": engine.trimmed(deal.volume),
+        "price": engine.price_text(deal.price, instrument),
+        "price_open": engine.price_text(deal.price_open, instrument),
+        "margin": show(deal.margin, currency),
+        "profit": show(deal.profit, currency),
+        "commission": show(deal.commission, currency),
+        "compensation": show(deal.compensation, currency),
+        "currency": currency,
+        "transaction": plain(deal.transaction_id),
+        "executed_at": plain(deal.executed_at),
+    }
+
+
+def account_document(summary: AccountSummary) -> dict[str, Any]:
+    account, state, currency = summary.account, summary.state, summary.account.currency
+    wallet = account.wallet
+    level = None if state is None else margin.shown_level(state.margin_level)
+    return {
+        "number": account.number,
+        "environment": account.environment,
+        "currency": currency,
+        "wallet": wallet.number,
+        "leverage": account.leverage,
+        "is_self_trading": account.is_self_trading,
+        "balance": show(wallet.balance, currency),
+        "credit": show(wallet.credit, currency),
+        "floating": None if state is None else show(state.floating, currency),
+        "equity": None if state is None else show(state.equity, currency),
+        "held": show(wallet.held, currency),
+        "free_margin": None if state is None else show(state.free_margin, currency),
+        "margin_level": None if level is None else format(level, "f"),
+        "open_positions": summary.open_positions,
+        "created_at": plain(account.created_at),
+    }

@@ -1,0 +1,23 @@
+"""Where trading is found under /api/v1."""
+
+from django.urls import path
+
+from trading import views
+
+urlpatterns = [
+    path("instruments", views.InstrumentListView.as_view()),
+    path("instruments/<str:symbol>", views.InstrumentView.as_view()),
+    path("quotes", views.QuotesView.as_view()),
+    path("orders/preview", views.PreviewView.as_view()),
+    path("orders", views.OrdersView.as_view()),
+    path("orders/<uuid:order_id>", views.OrderView.as_view()),
+    path("positions", views.PositionListView.as_view()),
+    path("positions/<uuid:position_id>", views.PositionView.as_view()),
+    path("positions/<uuid:position_id>/close", views.ClosePositionView.as_view()),
+    path("deals", views.DealListView.as_view()),
+    path("deals/<uuid:deal_id>/explain", views.ExplainDealView.as_view()),
+    path("trading-accounts", views.AccountListView.as_view()),
+    path("trading-accounts/<str:number>", views.AccountView.as_view()),
+    path("trading-accounts/<str:number>/release", views.ReleaseView.as_view()),
+    path("trading-accounts/<str:number>/demo-reset", views.ResetDemoView.as_view()),
+]

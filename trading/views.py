@@ -1,0 +1,323 @@
+"""Trading over REST: each view parses, makes one service call, and renders."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from core.api.views import APIView, ListAPIView, OperationView
+from core.audit import Actor
+from core.errors import NotFound
+from core.idempotency import Answer, Claim
+from trading import errors, selectors, serializers
+from trading.explain import explain
+from trading.margin import Side
+from trading.market import Market
+from trading.models import Deal, Order, Position
+from trading.services import accounts as account_services
+from trading.services import orders as order_services
+from trading.services import positions as position_services
+from trading.services import quotes as quote_services
+
+
+class _MarketList(ListAPIView[Any]):
+    """A page of rows that are shown beside the market they were read with."""
+
+    scopes = {"GET": "read"}  # noqa: RUF012 - a view's declaration, never changed
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        market = selectors.market(timezone.now())
+        return self.get_paginated_response([self.document(row, market) for row in page or []])
+
+    def document(self, row: Any, market: Market) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+# --- Market data ----------------------------------------------------------------------------------------------------
+
+
+class InstrumentListView(APIView):
+    """Everything that can be traded, with its terms and its latest price."""
+
+    scopes = {"GET": "read"}  # noqa: RUF012 - as above
+
+    @extend_schema(responses=serializers.InstrumentDocument(many=True))
+    def get(self, request: Request) -> Response:
+        market = selectors.market(timezone.now())
+        rows = sorted(market.instruments.values(), key=lambda instrument: instrument.symbol)
+        results = [serializers.instrument_document(row, market) for row in rows]
+        return Response({"results": results, "next": None, "previous": None})
+
+
+class InstrumentView(APIView):
+    """One instrument's terms and latest price."""
+
+    scopes = {"GET": "read"}  # noqa: RUF012 - as above
+
+    @extend_schema(responses=serializers.InstrumentDocument)
+    def get(self, request: Request, symbol: str) -> Response:
+        instrument = selectors.instrument(symbol)
+        return Response(serializers.instrument_document(instrument, selectors.market(timezone.now())))
+
+
+class QuotesView(APIView):
+    """The latest prices; and where a price feed with a market-data token delivers them, many symbols a call."""
+
+    scopes = {"GET": "read", "POST": "market_data"}  # noqa: RUF012 - as above
+    throttle_scope = "quotes"
+
+    @extend_schema(responses=serializers.QuoteDocument(many=True))
+    def get(self, request: Request) -> Response:
+        market = selectors.market(timezone.now())
+        symbols = sorted(market.ticks)
+        results = [serializers.quote_document(market.instruments[symbol], market) for symbol in symbols]
+        return Response({"results": results, "next": None, "previous": None})
+
+    @extend_schema(request=serializers.QuotesTerms, responses=serializers.QuotesReceipt)
+    def post(self, request: Request) -> Response:
+        now = timezone.now()
+        terms = serializers.QuotesTerms.read(request.data)
+        quotes = [
+            quote_services.NewQuote(quote["symbol"], quote["bid"], quote["ask"], quote.get("time", now))
+            for quote in terms["quotes"]
+        ]
+        accepted = quote_services.record_quotes(quotes=quotes, source="push", now=now)
+        return Response({"accepted": accepted, "received": len(quotes)})
+
+
+# --- Orders ---------------------------------------------------------------------------------------------------------
+
+
+class PreviewView(APIView):
+    """What an order would do if it were placed now: the same reckoning as execution, and nothing is changed."""
+
+    scopes = {"POST": "read"}  # noqa: RUF012 - as above
+
+    @extend_schema(request=serializers.PreviewTerms, responses=serializers.PreviewDocument)
+    def post(self, request: Request) -> Response:
+        terms = serializers.PreviewTerms.read(request.data)
+        return Response(
+            order_services.preview_order(
+                owner=request.user.id,
+                account=terms["account"],
+                symbol=terms["symbol"],
+                side=Side(terms["side"]),
+                volume=terms["volume"],
+            )
+        )
+
+
+class OrderFilter(filters.FilterSet):
+    account = filters.CharFilter(field_name="account__number")
+    symbol = filters.CharFilter(field_name="instrument_id")
+    status = filters.ChoiceFilter(choices=Order.Status.choices)
+    client_order_id = filters.CharFilter()
+
+    class Meta:
+        model = Order
+        fields = ("account", "symbol", "status", "client_order_id")
+
+
+class OrdersView(OperationView, _MarketList):
+    """
+    Place a market order, or list one's orders, newest first, the rejected ones included.
+
+    A rejection is kept as an order too; its id is in the problem's context.
+    """
+
+    http_method_names = ["get", "post", "head", "options"]  # noqa: RUF012 - as above
+    operation = order_services.OPEN
+    terms = serializers.OrderTerms
+    receipt = serializers.OrderReceipt
+    serializer_class = serializers.OrderDocument
+    filterset_class = OrderFilter
+    scopes = {"GET": "read", "POST": "trade"}  # noqa: RUF012 - as above
+    throttle_scope = "money"
+    refusals = errors.OPENING
+
+    def get_queryset(self) -> Any:
+        return selectors.orders(self.request.user.id)
+
+    def document(self, row: Order, market: Market) -> dict[str, Any]:
+        return serializers.order_document(row, market)
+
+    def act(self, *, request: Request, terms: dict[str, Any], claim: Claim, actor: Actor, **path: Any) -> Answer:
+        return order_services.place_order(
+            account=terms["account"],
+            symbol=terms["symbol"],
+            side=Side(terms["side"]),
+            volume=terms["volume"],
+            client_order_id=terms["client_order_id"],
+            claim=claim,
+            actor=actor,
+        )
+
+
+class OrderView(APIView):
+    """One order."""
+
+    scopes = {"GET": "read"}  # noqa: RUF012 - as above
+
+    @extend_schema(responses=serializers.OrderDocument)
+    def get(self, request: Request, order_id: UUID) -> Response:
+        order = selectors.orders(request.user.id).filter(pk=order_id).first()
+        if order is None:
+            raise NotFound
+        return Response(serializers.order_document(order, selectors.market(timezone.now())))
+
+
+# --- Positions ------------------------------------------------------------------------------------------------------
+
+
+class PositionFilter(filters.FilterSet):
+    account = filters.CharFilter(field_name="account__number")
+    symbol = filters.CharFilter(field_name="instrument_id")
+    status = filters.ChoiceFilter(choices=Position.Status.choices)
+
+    class Meta:
+        model = Position
+        fields = ("account", "symbol", "status")
+
+
+class PositionListView(_MarketList):
+    """A client's positions, newest first; `?status=OPEN` for what is open."""
+
+    serializer_class = serializers.PositionDocument
+    filterset_class = PositionFilter
+
+    def get_queryset(self) -> Any:
+        return selectors.positions(self.request.user.id)
+
+    def document(self, row: Position, market: Market) -> dict[str, Any]:
+        return serializers.position_document(row, market)
+
+
+class PositionView(APIView):
+    """One position with its floating profit."""
+
+    scopes = {"GET": "read"}  # noqa: RUF012 - as above
+
+    @extend_schema(responses=serializers.PositionDocument)
+    def get(self, request: Request, position_id: UUID) -> Response:
+        position = selectors.position(request.user.id, position_id)
+        return Response(serializers.position_document(position, selectors.market(timezone.now())))
+
+
+class ClosePositionView(OperationView):
+    """Close a position, or part of it, at the current price."""
+
+    operation = position_services.CLOSE
+    refusals = errors.CLOSING
+    terms = serializers.CloseTerms
+    receipt = serializers.CloseReceipt
+    scopes = {"POST": "trade"}  # noqa: RUF012 - as above
+    throttle_scope = "money"
+
+    def act(self, *, request: Request, terms: dict[str, Any], claim: Claim, actor: Actor, **path: Any) -> Answer:
+        volume = None if terms["volume"] == serializers.ALL else terms["volume"]
+        return position_services.close_position(
+            position_id=path["position_id"], volume=volume, claim=claim, actor=actor
+        )
+
+
+# --- Deals ----------------------------------------------------------------------------------------------------------
+
+
+class DealFilter(filters.FilterSet):
+    account = filters.CharFilter(field_name="account__number")
+    symbol = filters.CharFilter(field_name="instrument_id")
+    entry = filters.ChoiceFilter(choices=Deal.Entry.choices)
+    position = filters.UUIDFilter(field_name="position_id")
+
+    class Meta:
+        model = Deal
+        fields = ("account", "symbol", "entry", "position")
+
+
+class DealListView(_MarketList):
+    """A client's executions, newest first."""
+
+    serializer_class = serializers.DealDocument
+    filterset_class = DealFilter
+
+    def get_queryset(self) -> Any:
+        return selectors.deals(self.request.user.id)
+
+    def document(self, row: Deal, market: Market) -> dict[str, Any]:
+        return serializers.deal_document(row, market)
+
+
+class ExplainDealView(APIView):
+    """A deal's arithmetic, recomputed from what the deal kept, line by line."""
+
+    scopes = {"GET": "read"}  # noqa: RUF012 - as above
+
+    @extend_schema(responses=serializers.ExplanationDocument)
+    def get(self, request: Request, deal_id: UUID) -> Response:
+        deal = selectors.deals(request.user.id).filter(pk=deal_id).first()
+        if deal is None:
+            raise NotFound
+        return Response(explain(deal))
+
+
+# --- Accounts -------------------------------------------------------------------------------------------------------
+
+
+class AccountListView(APIView):
+    """A client's trading accounts with what each is worth now."""
+
+    scopes = {"GET": "read"}  # noqa: RUF012 - as above
+
+    @extend_schema(responses=serializers.AccountDocument(many=True))
+    def get(self, request: Request) -> Response:
+        summaries = account_services.summarise_accounts(owner=request.user.id)
+        results = [serializers.account_document(summary) for summary in summaries]
+        return Response({"results": results, "next": None, "previous": None})
+
+
+class AccountView(APIView):
+    """One trading account: balance, credit, floating, equity, held, free margin and margin level of one moment."""
+
+    scopes = {"GET": "read"}  # noqa: RUF012 - as above
+
+    @extend_schema(responses=serializers.AccountDocument)
+    def get(self, request: Request, number: str) -> Response:
+        (summary,) = account_services.summarise_accounts(owner=request.user.id, number=number)
+        return Response(serializers.account_document(summary))
+
+
+class ReleaseView(OperationView):
+    """Move free margin out of a trading account into another wallet of the same client."""
+
+    operation = account_services.RELEASE
+    refusals = (errors.TradingAccountNotFound, errors.FreeMarginInsufficient, errors.ReleaseTargetNotAllowed)
+    terms = serializers.ReleaseTerms
+    receipt = serializers.ReleaseReceipt
+    scopes = {"POST": "transfer"}  # noqa: RUF012 - as above
+    throttle_scope = "money"
+
+    def act(self, *, request: Request, terms: dict[str, Any], claim: Claim, actor: Actor, **path: Any) -> Answer:
+        return account_services.release_funds(
+            account=path["number"], amount=terms["amount"], target=terms["target"], claim=claim, actor=actor
+        )
+
+
+class ResetDemoView(OperationView):
+    """Bring a demo account back to the virtual money it started with."""
+
+    operation = account_services.DEMO_RESET
+    refusals = (errors.TradingAccountNotFound, errors.DemoOnly, errors.PositionsOpen)
+    terms = serializers.NoTerms
+    receipt = serializers.ResetReceipt
+    scopes = {"POST": "trade"}  # noqa: RUF012 - as above
+    throttle_scope = "money"
+
+    def act(self, *, request: Request, terms: dict[str, Any], claim: Claim, actor: Actor, **path: Any) -> Answer:
+        return account_services.reset_demo(account=path["number"], claim=claim, actor=actor)
