@@ -1,4 +1,4 @@
-"""A gunicorn of the tests' own, as `make run` would start it, on a leash that a killed test run does not hold for long."""
+"""A gunicorn of the tests' own, set up as `make run` sets it up, on a leash that ends with the test run."""
 
 from __future__ import annotations
 
@@ -63,10 +63,12 @@ class LiveDesk:
     def _wait_until_live(self, leash: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_SECONDS_MAX
         while True:
-            with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                with urllib.request.urlopen(f"{self.url}/health/live", timeout=5) as answer:
-                    assert answer.status == 200
-                    return
+            with (
+                contextlib.suppress(urllib.error.URLError, ConnectionError),
+                urllib.request.urlopen(f"{self.url}/health/live", timeout=5) as answer,
+            ):
+                assert answer.status == 200
+                return
             if leash.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"gunicorn did not start:\n{self.log.read_text(errors='replace')[-4000:]}")
             time.sleep(0.05)
