@@ -17,12 +17,15 @@ from django.db import IntegrityError, connection, transaction
 
 from core import metrics
 from core.errors import (
+    AlreadyExists,
     Contended,
     DatabaseUnavailable,
     DeadlineExceeded,
+    Deadlocked,
     DomainError,
     Internal,
     OutcomeUnknown,
+    SerializationFailed,
     Unavailable,
 )
 from core.postgres.base import CommitOutcomeUnknown, is_link_lost
@@ -76,6 +79,13 @@ _REFUSAL_BY_FAULT: dict[Fault, type[DomainError]] = {
     Fault.OTHER: Internal,
 }
 
+#: Where the server says more than the fault does.
+_REFUSAL_BY_SQLSTATE: dict[str | None, type[DomainError]] = {
+    "40P01": Deadlocked,
+    "40001": SerializationFailed,
+    "23505": AlreadyExists,
+}
+
 #: What may run again, and how often. A deadlock or a lock time-out has released everything; a lost link before COMMIT
 #: has changed nothing; a read-only or idle-killed session is replaced once by a new one. A statement time-out is not
 #: here: its deadline is spent. 25P02 (aborted transaction) is not here either: it is always our own bug.
@@ -120,7 +130,8 @@ def classify(error: DatabaseFault) -> Fault:
 
 def refusal_for(error: DatabaseFault) -> DomainError:
     """The answer a client gets when a database error was not retried, or not retried away."""
-    return _REFUSAL_BY_FAULT[classify(error)]()
+    refusal = _REFUSAL_BY_SQLSTATE.get(sqlstate(error)) or _REFUSAL_BY_FAULT[classify(error)]
+    return refusal()
 
 
 def retry_on_conflict(func: Callable[P, R]) -> Callable[P, R]:
@@ -171,12 +182,13 @@ def retry_on_conflict(func: Callable[P, R]) -> Callable[P, R]:
 
 def _wait_before(attempt: int, fault: Fault, error: DatabaseFault | DomainError, function: str) -> None:
     """Sleep before the given retry, or raise the refusal that stands in for the error when no retry is left."""
-    wait_ms = random.uniform(RETRY_WAIT_MIN_MS, min(RETRY_WAIT_MAX_MS, 20 * 2**attempt))
+    wait_ms = random.uniform(RETRY_WAIT_MIN_MS, min(RETRY_WAIT_MAX_MS, 20 * 2**attempt))  # noqa: S311 - no secret
     left = remaining_ms()
     if attempt > _RETRIES_BY_FAULT.get(fault, 0) or (left is not None and left <= wait_ms):
         metrics.RETRIES_SPENT.labels(fault.value).inc()
         logger.warning("core.transaction.gave_up", fault=fault.value, attempt=attempt, function=function)
-        raise _REFUSAL_BY_FAULT[fault]() from error
+        refusal = refusal_for(error) if isinstance(error, DatabaseFault) else OutcomeUnknown()
+        raise refusal from error
     state = sqlstate(error) or ""
     metrics.RETRIES.labels(state).inc()
     logger.warning(

@@ -81,6 +81,26 @@ class Contended(DomainError):
     retry_after_seconds = 1
 
 
+class Deadlocked(DomainError):
+    code = "DEADLOCK"
+    message = "Several operations waited for each other; this one was undone and nothing was changed. Send it again."
+    status = 503
+    retry_after_seconds = 1
+
+
+class SerializationFailed(DomainError):
+    code = "SERIALIZATION_FAILURE"
+    message = "Another operation changed what this one had read; nothing was changed. Send it again."
+    status = 503
+    retry_after_seconds = 1
+
+
+class AlreadyExists(DomainError):
+    code = "ALREADY_EXISTS"
+    message = "Something with the same unique value exists already; nothing was changed."
+    status = 409
+
+
 class DeadlineExceeded(DomainError):
     code = "DEADLINE_EXCEEDED"
     message = "The request ran out of its time before it could finish; nothing was changed. Send it again."

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from core import db, metrics
@@ -26,6 +27,9 @@ S = TypeVar("S", bound=Callable[..., "Answer"])
 
 #: Changing how a digest is computed means a new version, so that no old key can meet a new request by accident.
 DIGEST_VERSION = "1"
+
+#: Every operation that clients may repeat, by name: how a stored key is traced to what it did.
+OPERATIONS: dict[str, Operation] = {}
 
 Status = IdempotencyKey.Status
 
@@ -68,6 +72,10 @@ class Operation:
 
     name: str
     effect_table: str | None
+
+    def __post_init__(self) -> None:
+        if OPERATIONS.setdefault(self.name, self) != self:
+            raise TypeError(f"operation {self.name} is declared twice, with different effects")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +132,7 @@ class Answer:
 
     @classmethod
     def refusal(cls, error: DomainError, claim: Claim, **context: Any) -> Answer:
-        """A business refusal as the final answer; `context` adds what the refusal left behind, such as an order's id."""
+        """A business refusal as the final answer; `context` adds what it left behind, such as an order's id."""
         document = problem(error, instance=claim.instance, request_id=claim.request_id)
         document["context"] = {**document["context"], **plain(context)}
         return cls.of(document, status=error.status)
@@ -197,7 +205,8 @@ def exactly_once(operation: Operation) -> Callable[[S], S]:
             except DomainError as refusal:
                 if not refusal.final:
                     raise
-                assert not writes.seen, f"{refusal.code} was raised after a write"
+                if writes.seen:  # not an assert: without this the key would say no to what has half happened
+                    raise AssertionError(f"{refusal.code} was raised after a write") from refusal
                 answer = Answer.refusal(refusal, claim)
             except IntegrityError as error:
                 if db.constraint(error).endswith("_idempotency_digest"):
@@ -222,9 +231,9 @@ class _WriteWatch:
         return execute(sql, params, many, context)
 
 
-# One statement claims: it sets the transaction's time limits, tries the lock on the key, inserts the key if the lock was
-# had and nobody was here before, and reads what is known. `known` is read from the snapshot taken before the lock was
-# had, so "no insert and nothing known" means that the key was committed in between: the caller reads once more.
+# One statement claims: it sets the transaction's time limits, tries the lock on the key, inserts the key if the lock
+# was had and nobody was here before, and reads what is known. `known` is read from the snapshot taken before the lock
+# was had, so "no insert and nothing known" means that the key was committed in between: the caller reads once more.
 _CLAIM_SQL = """
 WITH gate AS MATERIALIZED (
     SELECT pg_try_advisory_xact_lock(%(lock_id)s::bigint) AS had,
@@ -336,3 +345,27 @@ def complete(claim: Claim, answer: Answer) -> Answer:
     rows = db.fetch_all(COMPLETE_SQL, completion(claim, answer, timezone.now()))
     assert len(rows) == 1, "the claim was made in this transaction and is still open"
     return replace(answer, stored=True)
+
+
+def expired_keys(*, before: datetime) -> QuerySet[IdempotencyKey]:
+    """The keys whose answers need not be kept any longer; a key in use is never among them, as it is not committed."""
+    return IdempotencyKey.objects.filter(expires_at__lt=before)
+
+
+@db.retry_on_conflict
+@transaction.atomic(durable=True)
+def purge_expired_keys(*, before: datetime, limit: int) -> int:
+    """
+    Delete up to `limit` expired keys with their stored answers, oldest first, and say how many went.
+
+    Keys that another purger has locked are left to it, so any number may run. What the keys stood for stays known by
+    the permanent digest on the effect: a late repetition is refused, never carried out again.
+    """
+    chosen = (
+        expired_keys(before=before)
+        .select_for_update(skip_locked=True, no_key=False)
+        .order_by("expires_at", "id")
+        .values_list("id", flat=True)[:limit]
+    )
+    deleted, _ = IdempotencyKey.objects.filter(id__in=list(chosen)).delete()
+    return deleted

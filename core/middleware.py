@@ -179,7 +179,7 @@ class BodyLimit:
             if len(body) > limit:
                 return respond(PayloadTooLarge(max=limit), request)
             request.META["CONTENT_LENGTH"] = str(len(body))
-            request._stream = BytesIO(body)  # type: ignore[attr-defined]  # noqa: SLF001 - what Django reads from
+            request._stream = BytesIO(body)  # noqa: SLF001 - what Django reads from
         return self.get_response(request)
 
 

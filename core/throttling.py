@@ -7,6 +7,7 @@ import math
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from core import db
@@ -105,8 +106,10 @@ def reset(scope: str, *ident: str) -> None:
     db.fetch_all(_RESET_SQL, {"key": frame(scope, *ident)})
 
 
+@db.retry_on_conflict
+@transaction.atomic(durable=True)
 def purge_windows(*, before: datetime, limit: int) -> int:
-    """Delete up to `limit` buckets that have been full again since `before`, and say how many went."""
+    """Delete up to `limit` buckets that have said nothing since `before`, and say how many went."""
     return len(db.fetch_all(_PURGE_SQL, {"before": before, "limit": limit}))
 
 

@@ -382,4 +382,4 @@ def _shape(terms: type[Terms], partial: bool) -> Terms:
 
 
 def _detail(serializer: Terms, key: str) -> ErrorDetail:
-    return ErrorDetail(serializer.error_messages[key], code=key)
+    return ErrorDetail(str(serializer.error_messages[key]), code=key)

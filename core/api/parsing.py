@@ -146,7 +146,7 @@ def _require_sane(document: dict[str, Any], text: str) -> None:
                 _refuse(f"it is nested deeper than {DEPTH_MAX} levels", _position_of_depth(text), path)
             named = value.items() if kind is dict else enumerate(value)
             for name, inner in named:
-                if has_escapes and kind is dict:
+                if has_escapes and type(name) is str:
                     _require_text(name, path, text)
                 waiting.append((inner, depth + 1, f"{path}.{name}" if path else str(name)))
 

@@ -22,7 +22,8 @@ class HasScope(BasePermission):
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        if request.user is None or not request.user.is_authenticated:
+        principal: Any = request.user  # None without a token, whatever the framework's types say
+        if principal is None or not principal.is_authenticated:
             raise NotAuthenticated
         method = "GET" if request.method == "HEAD" else str(request.method)
         scopes: dict[str, str | None] = getattr(view, "scopes", {})
@@ -33,6 +34,7 @@ class HasScope(BasePermission):
         else:
             # Nobody handles this method (405 follows), or its author forgot to say who may call it.
             return getattr(view, method.lower(), None) is None
-        if required is not None and required not in request.auth.scopes:
+        grant: Any = request.auth
+        if required is not None and required not in grant.scopes:
             raise ScopeMissing(required=required)
         return True

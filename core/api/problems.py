@@ -141,11 +141,11 @@ def refusal_of(exc: Exception) -> DomainError:
                 logger.warning("core.request.refused", code=exc.code, exc_info=exc.__cause__)
             return exc
         case exceptions.ValidationError() | DjangoValidationError():
-            return invalid(getattr(exc, "detail", None) or get_error_detail(exc))
+            return invalid(exc.detail if isinstance(exc, exceptions.ValidationError) else get_error_detail(exc))
         case exceptions.MethodNotAllowed():
             return MethodNotAllowed(method=str(exc.args[0]) if exc.args else "This method")
         case exceptions.Throttled():
-            return RateLimited(retry_after=max(1, math.ceil(exc.wait or 1)))
+            return RateLimited(retry_after=max(1, math.ceil(getattr(exc, "wait", None) or 1)))
         case UnicodeEncodeError() | DataError():
             # Text or a number that the database cannot hold and that no field caught: the client's doing, and our gap.
             logger.warning("core.request.data_refused", exc_info=exc)

@@ -68,9 +68,10 @@ def claim_for(
 
     :raises IdempotencyKeyRequired, IdempotencyKeyInvalid: as `idempotency_key` does
     """
+    principal: Any = request.user
     return Claim.make(
         operation=operation,
-        owner=owner if owner is not None else request.user.id,
+        owner=owner if owner is not None else principal.id,
         key=idempotency_key(request),
         request={"path": path or {}, "body": terms},
         instance=request.path,

@@ -132,6 +132,8 @@ class DeskSchema(AutoSchema):
     A view's `refusals` add to those that follow from its kind.
     """
 
+    view: Any
+
     def get_tags(self) -> list[str]:
         return [type(self.view).__module__.partition(".")[0]]
 

@@ -29,6 +29,5 @@ class DeskThrottle(BaseThrottle):
 def _ident(request: Request, view: Any) -> str:
     if hasattr(view, "throttle_ident"):
         return str(view.throttle_ident(request))
-    if request.user is not None:
-        return str(request.user.id)
-    return client_address(request) or ""
+    principal: Any = request.user  # None without a token, whatever the framework's types say
+    return str(principal.id) if principal is not None else client_address(request) or ""

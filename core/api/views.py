@@ -13,7 +13,7 @@ from core.api.fields import Terms
 from core.api.requests import AnswerResponse, actor_of, claim_for
 from core.audit import Actor
 from core.errors import DomainError
-from core.idempotency import Answer, Claim, Operation
+from core.idempotency import Answer, Operation
 
 __all__ = ["APIView", "ListAPIView", "OperationView", "RetrieveAPIView"]
 
@@ -46,13 +46,18 @@ class OperationView(APIView):
     throttle_scope: ClassVar[str | None] = None
     scopes: ClassVar[dict[str, str | None]] = {}
 
-    def act(self, *, request: Request, terms: dict[str, Any], claim: Claim, actor: Actor, **path: Any) -> Answer:
-        """Call the one service that does it. `terms` are validated; `path` holds the URL's parameters."""
+    def act(self, *args: Any, **kwargs: Any) -> Answer:
+        """
+        Call the one service that does it.
+
+        By name it gets `request`, `terms` (validated), `claim`, `actor`, and the URL's parameters.
+        """
         raise NotImplementedError
 
     def owner_of(self, request: Request, terms: dict[str, Any]) -> UUID:
         """Whose key it is; a view for people who have no account yet derives it from their email address."""
-        owner: UUID = request.user.id
+        principal: Any = request.user
+        owner: UUID = principal.id
         return owner
 
     def claimed(self, terms: dict[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # Everywhere else a lost link means "nothing happened". Here it means "nobody knows", and only this method can
         # tell the two apart: by the time the exception reaches a caller, the phase is gone.
         try:
-            super()._commit()
+            super()._commit()  # type: ignore[misc]  # the stubs leave it out
         except (OperationalError, InterfaceError) as error:
             if is_link_lost(error):
                 raise CommitOutcomeUnknown(*error.args) from error
@@ -52,5 +52,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         self.ensure_connection()
         with self.wrap_database_errors:
-            cursor: Any = base.ServerBindingCursor(self.connection)
-        return self._prepare_cursor(cursor)
+            cursor: Any = base.ServerBindingCursor(self.connection)  # type: ignore[call-arg]  # the stubs' parent lacks it
+        prepared: CursorWrapper = self._prepare_cursor(cursor)  # type: ignore[attr-defined]  # the stubs leave it out
+        return prepared

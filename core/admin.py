@@ -1,0 +1,103 @@
+"""Staff look here; what they change, they change through a service that knows who and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+
+from core.models import AuditEvent, IdempotencyKey, JobRun, KillSwitch, ThrottleWindow
+
+#: Nobody pages through more than this, and counting further is what makes a list of millions slow.
+ROWS_COUNTED_MAX = 10_000
+
+
+class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the stubs alone
+    """Counts up to ROWS_COUNTED_MAX and no further."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        return len(rows.order_by().values_list("pk")[:ROWS_COUNTED_MAX]) if isinstance(rows, QuerySet) else len(rows)
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs alone
+    """Shows every field of the rows and lets nobody add, change or delete one, superusers included."""
+
+    show_full_result_count = False
+    list_per_page = 50
+    paginator = CappedPaginator
+    actions: Any = ()
+    ordering = ("-pk",)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Only the actions a subclass names itself: the site's bulk delete is never among them."""
+        return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        if self.fields:
+            return self.fields
+        return [field.name for field in self.model._meta.fields if field.name not in (self.exclude or ())]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        return [*self.get_fields(request, obj), *self.readonly_fields]
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "action", "actor_kind", "actor_id", "owner", "object_type", "object_id", "reason")
+    list_filter = ("actor_kind",)
+    search_fields = ("=owner", "=object_id", "=action")
+    search_help_text = "A client's id, an object's id, or an action's whole name"
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "operation", "owner", "status", "response_status", "effect_id", "expires_at")
+    list_filter = ("status",)
+    search_fields = ("=owner", "=effect_id")
+    search_help_text = "A client's id, or the id of what the key brought about"
+    fields = (
+        "id",
+        "owner",
+        "operation",
+        "status",
+        "response_status",
+        "effect_id",
+        "created_at",
+        "completed_at",
+        "expires_at",
+    )
+
+
+@admin.register(JobRun)
+class JobRunAdmin(ReadOnlyAdmin):
+    list_display = ("started_at", "name", "status", "beat_at", "ended_at", "counts")
+    list_filter = ("status",)
+    search_fields = ("=name",)
+
+
+@admin.register(KillSwitch)
+class KillSwitchAdmin(ReadOnlyAdmin):
+    list_display = ("scope", "engaged", "reason", "actor_id", "changed_at")
+    ordering = ("scope",)
+
+
+@admin.register(ThrottleWindow)
+class ThrottleWindowAdmin(ReadOnlyAdmin):
+    list_display = ("__str__", "tokens_at")
+    fields = ("tokens_at",)
+    ordering = ("-tokens_at",)
