@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import django
@@ -29,11 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(name, required=True)
     chosen = parser.parse_args(arguments)
     urls = {"api_url": chosen.api_url, "admin_url": chosen.admin_url, "docs_url": chosen.docs_url}
+    os.environ.setdefault("LOG_LEVEL", "WARNING")  # these steps are told below, one line each
     django.setup()
     step("migrations", lambda: call_command("migrate", interactive=False, verbosity=0))
     step("static files", collect_static)
-    step("instruments", lambda: call_command("load_instruments", verbosity=0))
-    step("demo cast", lambda: call_command("demo_cast", output=str(DEMO_FILE), verbosity=0, **urls))
+    step("instruments", lambda: call_command("load_instruments", verbosity=0, stdout=StringIO()))
+    step("demo cast", lambda: call_command("demo_cast", output=str(DEMO_FILE), verbosity=0, stdout=StringIO(), **urls))
     return 0
 
 
