@@ -58,7 +58,7 @@ class Urls:
         return f"  API     {self.api}\n  admin   {self.admin}\n  docs    {self.docs}\n  health  {self.health}"
 
 
-class Supervisor(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no types
+class Supervisor(honcho.manager.Manager):
     """honcho's, but a signal that comes before every process has started is kept instead of failing."""
 
     is_asked_to_end = False
