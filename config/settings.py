@@ -1,4 +1,4 @@
-"""Everything that differs between two installations comes from the environment, and a missing secret stops the start."""
+"""Everything that differs between installations comes from the environment, and a missing secret stops the start."""
 
 from __future__ import annotations
 
@@ -261,6 +261,8 @@ THROTTLES: dict[str, str] = {
 # --- People ---------------------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
+# Emails are unique in lower case: the constraint `user_email` says more than the field option this check looks for.
+SILENCED_SYSTEM_CHECKS = ["auth.E003"]
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 PASSWORD_HASHERS = ["accounts.hashers.DeskArgon2", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [

@@ -55,7 +55,8 @@ def manage(arguments: list[str]) -> int:
 def checks(command: list[str]) -> int:
     """Run a command with settings as an installation would have them, and an empty database."""
     environment.install(environment.fresh_secrets())
-    environment.install({"DJANGO_SETTINGS_MODULE": "config.settings", "ALLOWED_HOSTS": "desk.example"})
+    settings = {"DJANGO_SETTINGS_MODULE": "config.settings", "ALLOWED_HOSTS": "desk.example", "LOG_LEVEL": "WARNING"}
+    environment.install(settings)
     with embedded_postgres.use(TEST_POSTGRES, durable=False) as hold:
         environment.install({"DATABASE_URL": hold.url(embedded_postgres.SUPERUSER)})
         return subprocess.run(command, cwd=environment.ROOT, check=False).returncode
