@@ -118,6 +118,24 @@ def account_state(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class AccountSummary:
+    """An account and what it is worth at one moment; `state` is None where a profit cannot be converted."""
+
+    account: TradingAccount
+    state: AccountState | None
+    open_positions: int
+
+
+def summarise(account: TradingAccount, positions: Sequence[OpenPosition], market: Market) -> AccountSummary:
+    """An account with its wallet, as its owner sees it."""
+    try:
+        state = account_state(account.wallet, positions, market)
+    except ConversionRateUnavailable:
+        state = None
+    return AccountSummary(account, state, len(positions))
+
+
 # --- Opening --------------------------------------------------------------------------------------------------------
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import QuerySet
+from django.db.models.expressions import RawSQL
 
 from accounts.models import TradingAccount
 from core import db
 from trading.errors import InstrumentNotFound, PositionNotFound, TradingAccountNotFound
+from trading.margin import Side
 from trading.market import Market, OpenPosition, Tick
 from trading.models import Deal, Instrument, Order, Position
 
@@ -39,10 +43,6 @@ def trading_account(owner: UUID, number: str) -> TradingAccount:
     if account is None:
         raise TradingAccountNotFound(number=number)
     return account
-
-
-def trading_accounts(owner: UUID) -> QuerySet[TradingAccount]:
-    return TradingAccount.objects.select_related("wallet").filter(owner_id=owner)
 
 
 def instruments() -> QuerySet[Instrument]:
@@ -89,8 +89,41 @@ def next_position_number() -> int:
     return int(number)
 
 
-def fix_snapshot() -> None:
-    """Make everything the current transaction reads come from one moment; the transaction's first statement."""
-    db.require_transaction()
-    with connection.cursor() as cursor:
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+# What an account is worth joins three tables; read by one statement, they are of one moment without any lock.
+_POSITIONS_NOW = """
+(SELECT coalesce(jsonb_agg(jsonb_build_array(p.id, p.number, p.symbol, p.side, p.volume::text, p.price_open::text,
+                                             p.margin_locked::text) ORDER BY p.id), '[]')
+   FROM trading_position p WHERE p.account_id = accounts_tradingaccount.id AND p.status = 'OPEN')
+"""
+_TICKS_NOW = """
+(SELECT coalesce(jsonb_agg(jsonb_build_array(q.symbol, q.bid::text, q.ask::text, q.source, q.quoted_at, q.received_at,
+                                             q.sequence)), '[]')
+   FROM trading_quote q)
+"""
+
+
+def valued_accounts(owner: UUID, now: datetime) -> list[tuple[TradingAccount, list[OpenPosition], Market]]:
+    """A client's accounts with their wallets, open positions and the market, all of one moment, oldest first."""
+    terms = {instrument.symbol: instrument for instrument in Instrument.objects.all()}
+    rows = TradingAccount.objects.select_related("wallet").filter(owner_id=owner).order_by("id")
+    valued = []
+    for account in rows.annotate(positions_now=RawSQL(_POSITIONS_NOW, ()), ticks_now=RawSQL(_TICKS_NOW, ())):
+        positions = [
+            OpenPosition(UUID(id_), number, symbol, Side(side), Decimal(volume), Decimal(price), Decimal(locked))
+            for id_, number, symbol, side, volume, price, locked in _parsed(account.positions_now)
+        ]
+        ticks = {
+            symbol: Tick(Decimal(bid), Decimal(ask), source, _moment(quoted_at), _moment(received_at), sequence)
+            for symbol, bid, ask, source, quoted_at, received_at, sequence in _parsed(account.ticks_now)
+        }
+        valued.append((account, positions, Market(instruments=terms, ticks=ticks, now=now)))
+    return valued
+
+
+def _parsed(document: Any) -> list[list[Any]]:
+    rows: list[list[Any]] = json.loads(document) if isinstance(document, str) else document
+    return rows
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -20,10 +20,10 @@ from core.api import (
 from core.errors import plain
 from core.money import show
 from trading import engine, margin
+from trading.engine import AccountSummary
 from trading.margin import Side
 from trading.market import Market, OpenPosition
 from trading.models import Deal, Instrument, Order, Position
-from trading.services.accounts import AccountSummary
 
 QUOTES_MAX = 500
 #: What `volume` says when everything that is left is to be closed.

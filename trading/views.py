@@ -15,7 +15,7 @@ from core.api.views import APIView, ListAPIView, OperationView
 from core.audit import Actor
 from core.errors import NotFound
 from core.idempotency import Answer, Claim
-from trading import errors, selectors, serializers
+from trading import engine, errors, selectors, serializers
 from trading.explain import explain
 from trading.margin import Side
 from trading.market import Market
@@ -277,8 +277,8 @@ class AccountListView(APIView):
 
     @extend_schema(responses=serializers.AccountDocument(many=True))
     def get(self, request: Request) -> Response:
-        summaries = account_services.summarise_accounts(owner=request.user.id)
-        results = [serializers.account_document(summary) for summary in summaries]
+        valued = selectors.valued_accounts(request.user.id, timezone.now())
+        results = [serializers.account_document(engine.summarise(*one)) for one in valued]
         return Response({"results": results, "next": None, "previous": None})
 
 
@@ -289,8 +289,10 @@ class AccountView(APIView):
 
     @extend_schema(responses=serializers.AccountDocument)
     def get(self, request: Request, number: str) -> Response:
-        (summary,) = account_services.summarise_accounts(owner=request.user.id, number=number)
-        return Response(serializers.account_document(summary))
+        for account, positions, market in selectors.valued_accounts(request.user.id, timezone.now()):
+            if account.number == number:
+                return Response(serializers.account_document(engine.summarise(account, positions, market)))
+        raise errors.TradingAccountNotFound(number=number)
 
 
 class ReleaseView(OperationView):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -18,8 +16,7 @@ from core.db import retry_on_conflict
 from core.idempotency import Answer, Claim, Operation, exactly_once
 from core.money import require_precision, show
 from trading import engine, selectors
-from trading.errors import ConversionRateUnavailable, DemoOnly, FreeMarginInsufficient, PositionsOpen, ReleaseTargetNotAllowed
-from trading.margin import AccountState
+from trading.errors import DemoOnly, FreeMarginInsufficient, PositionsOpen, ReleaseTargetNotAllowed
 from trading.market import Market, OpenPosition
 from wallets import ledger
 from wallets.ledger import Leg, LockedWallet, Posting, Reason, Type
@@ -28,43 +25,8 @@ from wallets.rules import CurrencyMismatch, EnvironmentMismatch, WithdrawalsFroz
 
 logger = structlog.get_logger(__name__)
 
-@dataclass(frozen=True, slots=True)
-class AccountSummary:
-    """An account and what it is worth, read at one moment; `state` is None where a profit cannot be converted."""
-
-    account: TradingAccount
-    state: AccountState | None
-    open_positions: int
-
-
 RELEASE = Operation("RELEASE", effect_table="wallets_ledgertransaction")
 DEMO_RESET = Operation("DEMO_RESET", effect_table="wallets_ledgertransaction")
-
-
-@retry_on_conflict
-@transaction.atomic(durable=True)
-def summarise_accounts(*, owner: UUID, number: str | None = None) -> list[AccountSummary]:
-    """
-    A client's trading accounts (or the one of that number), every figure from one consistent snapshot.
-
-    :raises TradingAccountNotFound: if a number is given and it does not exist or belongs to somebody else
-    """
-    selectors.fix_snapshot()
-    market = selectors.market(timezone.now())
-    if number is None:
-        accounts = list(selectors.trading_accounts(owner).order_by("id"))
-    else:
-        accounts = [selectors.trading_account(owner, number)]
-    return [_summary(account, market) for account in accounts]
-
-
-def _summary(account: TradingAccount, market: Market) -> AccountSummary:
-    positions = selectors.open_positions(account.id)
-    try:
-        state = engine.account_state(account.wallet, positions, market)
-    except ConversionRateUnavailable:
-        state = None
-    return AccountSummary(account, state, len(positions))
 
 
 @retry_on_conflict
