@@ -1,0 +1,52 @@
+"""Trading as staff see it: everything, and nothing to change here."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from core.admin import ReadOnlyAdmin
+from trading.models import Deal, Instrument, Order, Position, Quote
+
+
+@admin.register(Instrument)
+class InstrumentAdmin(ReadOnlyAdmin):
+    list_display = ("symbol", "name", "asset_class", "calculation", "leverage_max", "trade_mode", "updated_at")
+    list_filter = ("asset_class", "trade_mode")
+    search_fields = ("symbol", "name")
+    ordering = ("symbol",)
+
+
+@admin.register(Quote)
+class QuoteAdmin(ReadOnlyAdmin):
+    list_display = ("instrument", "bid", "ask", "source", "quoted_at", "received_at", "sequence")
+    list_filter = ("source",)
+    ordering = ("instrument",)
+
+
+@admin.register(Order)
+class OrderAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "account", "instrument", "side", "volume", "status", "price_filled", "reject_code")
+    list_filter = ("status", "side")
+    list_select_related = ("account", "instrument")
+    search_fields = ("=id", "=account__number", "=client_order_id")
+    search_help_text = "An order's id, an account's number, or a client_order_id"
+    exclude = ("idempotency_digest",)
+
+
+@admin.register(Position)
+class PositionAdmin(ReadOnlyAdmin):
+    list_display = ("number", "account", "instrument", "side", "volume", "price_open", "margin_locked", "status")
+    list_filter = ("status", "side")
+    list_select_related = ("account", "instrument")
+    search_fields = ("=number", "=account__number")
+    search_help_text = "A position's number, or an account's"
+
+
+@admin.register(Deal)
+class DealAdmin(ReadOnlyAdmin):
+    list_display = ("executed_at", "account", "instrument", "entry", "side", "volume", "price", "profit", "commission")
+    list_filter = ("entry", "side")
+    list_select_related = ("account", "instrument")
+    search_fields = ("=id", "=account__number", "=position__number")
+    search_help_text = "A deal's id, a position's number, or an account's"
+    exclude = ("idempotency_digest",)

@@ -1,0 +1,25 @@
+"""Check what only trading knows of the books, on one snapshot, and fail on any break."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from core import snapshot
+from core.commands import DeskCommand, JobFailed
+from trading import verification
+
+
+class Command(DeskCommand):
+    help = "Check positions, deals and holds against each other and the ledger. Exit status 1 on any break."
+
+    def run(self, **options: Any) -> dict[str, Any]:
+        with transaction.atomic(durable=True), self.progress(total=len(verification.CHECKS), unit="checks") as bar:
+            snapshot.take()
+            report = verification.verify_positions(on_check=lambda name: bar.update())
+        breaks = [{"check": found.check, "facts": list(found.facts)} for found in report.breaks]
+        counts: dict[str, Any] = {"checks": report.counts, "breaks": breaks}
+        if not report.is_clean:
+            raise JobFailed(f"{sum(report.counts.values())} breaks", counts)
+        return counts
