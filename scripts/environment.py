@@ -15,7 +15,7 @@ from psycopg import sql
 from scripts import embedded_postgres, locks
 
 ROOT = Path(__file__).resolve().parent.parent
-VAR = ROOT / "var"
+VAR = Path(os.environ.get("DESK_VAR") or ROOT / "var").resolve()  # what a run keeps; tests give it another place
 POSTGRES = VAR / "postgres"
 SECRETS = VAR / "demo.env"
 DATABASE = "desk"

@@ -230,7 +230,7 @@ def interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def show(path: Path) -> str:
-    return str(path.relative_to(environment.ROOT))
+    return str(path.relative_to(environment.ROOT)) if path.is_relative_to(environment.ROOT) else str(path)
 
 
 if __name__ == "__main__":
