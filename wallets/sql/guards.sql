@@ -25,7 +25,10 @@ CREATE TRIGGER wallet_keeps_its_identity
 -- Every statement that adds entries adds whole transactions. These checks see the table after the statement, so one
 -- posting (wallets, transaction and entries together) is judged as a whole. They stand in for foreign keys, which
 -- would take a share lock on wallets and users that every posting wants at once.
-CREATE FUNCTION wallets_judge_entries() RETURNS trigger LANGUAGE plpgsql AS $$
+--
+-- A session keeps the plans that it made when the ledger was young, and the cheapest way to read a small table is to read
+-- it whole: an hour later every posting would read the whole ledger. Hence no sequential scans in here.
+CREATE FUNCTION wallets_judge_entries() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     flaw record;
 BEGIN
@@ -60,16 +63,18 @@ BEGIN
             USING ERRCODE = 'check_violation', TABLE = 'wallets_entry', CONSTRAINT = flaw.rule;
     END IF;
 
-    SELECT e.transaction_id, e.currency, sum(e.amount) AS total, count(*) AS legs, count(added.id) AS fresh
+    SELECT a.transaction_id, a.legs AS added, sums.currency, sums.total, sums.legs, sums.legs_in_all
       INTO flaw
-      FROM wallets_entry e
-      LEFT JOIN added ON added.id = e.id
-     WHERE e.transaction_id IN (SELECT added.transaction_id FROM added)
-     GROUP BY e.transaction_id, e.currency
-    HAVING sum(e.amount) <> 0 OR count(*) < 2 OR count(*) <> count(added.id)
+      FROM (SELECT added.transaction_id, count(*) AS legs FROM added GROUP BY added.transaction_id) a
+     CROSS JOIN LATERAL (
+           SELECT e.currency, sum(e.amount) AS total, count(*) AS legs, sum(count(*)) OVER () AS legs_in_all
+             FROM wallets_entry e
+            WHERE e.transaction_id = a.transaction_id
+            GROUP BY e.currency) sums
+     WHERE sums.total <> 0 OR sums.legs < 2 OR sums.legs_in_all <> a.legs
      LIMIT 1;
     IF FOUND THEN
-        IF flaw.fresh < flaw.legs THEN
+        IF flaw.added < flaw.legs_in_all THEN
             RAISE EXCEPTION 'transaction % was posted before and takes no more legs', flaw.transaction_id
                 USING ERRCODE = 'check_violation', TABLE = 'wallets_entry', CONSTRAINT = 'entry_joins_nothing_posted';
         END IF;
@@ -84,7 +89,7 @@ CREATE TRIGGER entry_is_judged
     AFTER INSERT ON wallets_entry REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION wallets_judge_entries();
 
-CREATE FUNCTION wallets_judge_transactions() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION wallets_judge_transactions() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     bare uuid;
 BEGIN
