@@ -32,7 +32,7 @@ from core.api.problems import (
     problem_response,
     respond,
 )
-from core.api.requests import actor_of, answer_response, claim_for, client_address, idempotency_key
+from core.api.requests import actor_of, answer_response, claim_for, client_address, idempotency_key, owner_of
 from core.api.throttles import DeskThrottle
 from core.throttling import RateLimited
 
@@ -66,6 +66,7 @@ __all__ = [
     "client_address",
     "field_error",
     "idempotency_key",
+    "owner_of",
     "parse_object",
     "problem_response",
     "respond",

@@ -95,6 +95,13 @@ def actor_of(request: Request | HttpRequest) -> Actor:
     )
 
 
+def owner_of(request: Request) -> UUID:
+    """The signed-in principal's id: whose rows a view may show. Permissions have refused everybody without one."""
+    owner: Any = request.user
+    identity: UUID = owner.id
+    return identity
+
+
 def client_address(request: Request | HttpRequest) -> str | None:
     """
     The client's IP address in its canonical form, or None where there is none (a unix socket).
