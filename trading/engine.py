@@ -25,9 +25,9 @@ from trading.errors import (
     TradingHalted,
     VolumeInvalid,
 )
-from trading.margin import AccountState, Rates, Side
+from trading.margin import AccountState, Charge, Margin, Rates, Side
 from trading.market import Market, OpenPosition, Tick
-from trading.models import Instrument
+from trading.models import Instrument, Position
 from wallets.ledger import LockedWallet
 from wallets.models import Wallet
 from wallets.rules import VerificationRequired, WalletNotActive
@@ -56,8 +56,8 @@ class Opening:
     side: Side
     volume: Decimal
     tick: Tick | None = None
-    margin: margin.Margin | None = None
-    commission: margin.Charge | None = None
+    margin: Margin | None = None
+    commission: Charge | None = None
     spread_cost: Decimal | None = None
     held_after: Decimal | None = None
     state_before: AccountState | None = None
@@ -201,9 +201,13 @@ def volume_refusal(instrument: Instrument, volume: Decimal) -> VolumeInvalid | N
     if low <= volume <= high and volume % step == 0:
         return None
     nearest = min(max((volume / step).to_integral_value(rounding=ROUND_FLOOR) * step, low), high)
-    shown = {"min": low, "max": high, "step": step, "nearest": nearest}
     return VolumeInvalid(
-        volume=volume.normalize(), symbol=instrument.symbol, **{name: trimmed(value) for name, value in shown.items()}
+        volume=volume.normalize(),
+        symbol=instrument.symbol,
+        min=trimmed(low),
+        max=trimmed(high),
+        step=trimmed(step),
+        nearest=trimmed(nearest),
     )
 
 
@@ -216,12 +220,13 @@ def _reckon(
     market: Market,
 ) -> None:
     """Fill in the figures of an opening whose price is fresh, and refuse it if the free margin does not carry it."""
-    assert opening.tick is not None and opening.state_before is not None
+    assert opening.tick is not None
+    assert opening.state_before is not None
     before, price = opening.state_before, opening.tick.price
     rates, currency = market.rates(fresh_only=True), wallet.currency
     contract, held_before = instrument.contract(), held_by(positions)
 
-    def cost(volume: Decimal) -> tuple[margin.Margin, margin.Charge, Decimal, Decimal]:
+    def cost(volume: Decimal) -> tuple[Margin, Charge, Decimal, Decimal]:
         locked = margin.required_margin(
             contract,
             side=opening.side,
@@ -293,7 +298,7 @@ def stop_out_price(
     market: Market,
 ) -> Decimal | None:
     """
-    The bid of the instrument at which the account would be stopped out, everything else unchanged; None if no price does.
+    The instrument's bid at which the account would be stopped out, all else unchanged; None if no price does.
 
     Found by bisection over whole ticks, with the account reckoned at each price as it would be then (conversion
     through the moving pair included), because no closed formula covers an account kept in the base currency.
@@ -334,7 +339,8 @@ def stop_out_price(
     while far - near > 1:
         middle = (near + far) // 2
         near, far = (near, middle) if is_stopped_out(direction * middle) else (middle, far)
-    return tick.bid + direction * far * step
+    stopped_out_at: Decimal = tick.bid + direction * far * step
+    return stopped_out_at
 
 
 def trimmed(value: Decimal) -> str:
@@ -367,7 +373,9 @@ def terms_of(instrument: Instrument) -> dict[str, Any]:
 
 def opening_inputs(opening: Opening, instrument: Instrument, currency: str) -> dict[str, Any]:
     """Everything an opening deal's figures came from."""
-    assert opening.tick and opening.margin and opening.commission
+    assert opening.tick
+    assert opening.margin
+    assert opening.commission
     return {
         "terms": terms_of(instrument),
         "quote": quote_inputs(opening.tick),
@@ -405,10 +413,10 @@ def opening_document(
     level = None if after is None else margin.shown_level(after.margin_level)
     return {
         "price": price(opening.price),
-        "required_margin": money(opening.margin and opening.margin.amount),
-        "commission": money(opening.commission and opening.commission.amount),
+        "required_margin": money(opening.margin.amount if opening.margin else None),
+        "commission": money(opening.commission.amount if opening.commission else None),
         "spread_cost": money(opening.spread_cost),
-        "free_margin_after": money(after and after.free_margin),
+        "free_margin_after": money(after.free_margin if after else None),
         "margin_level_after": None if level is None else format(level, "f"),
         "max_volume": None if opening.max_volume is None else trimmed(opening.max_volume),
         "stop_out_price": price(stop_out),
@@ -431,7 +439,7 @@ class Closing:
     price_text: str
     price_open_text: str
     profit: margin.Profit
-    commission: margin.Charge
+    commission: Charge
     released: Decimal
     inputs: dict[str, Any]
 

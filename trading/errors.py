@@ -73,7 +73,6 @@ class MarginInsufficient(DomainError):
     message = "Margin, commission and spread need {required} {currency}; {available} {currency} is free."
 
 
-
 class ClientOrderIdTaken(DomainError):
     code = "CLIENT_ORDER_ID_TAKEN"
     message = "client_order_id {client_order_id} names order {order} of this account; a new order needs a new one."

@@ -12,7 +12,6 @@ from django.utils import timezone
 
 from accounts.models import TradingAccount
 from core.ids import uuid7
-from core.money import CURRENCIES
 from trading import margin
 from wallets.models import LedgerTransaction, bounded, money_field
 
@@ -243,8 +242,7 @@ class Position(models.Model):
     class Meta:
         constraints = (
             models.CheckConstraint(
-                condition=positive("volume_initial", VOLUME_MAX)
-                & Q(volume__gte=ZERO, volume__lte=F("volume_initial")),
+                condition=positive("volume_initial", VOLUME_MAX) & Q(volume__gte=ZERO, volume__lte=F("volume_initial")),
                 name="position_volume_within_what_was_opened",
             ),
             models.CheckConstraint(

@@ -105,25 +105,37 @@ _TICKS_NOW = """
 def valued_accounts(owner: UUID, now: datetime) -> list[tuple[TradingAccount, list[OpenPosition], Market]]:
     """A client's accounts with their wallets, open positions and the market, all of one moment, oldest first."""
     terms = {instrument.symbol: instrument for instrument in Instrument.objects.all()}
-    rows = TradingAccount.objects.select_related("wallet").filter(owner_id=owner).order_by("id")
-    valued = []
-    for account in rows.annotate(positions_now=RawSQL(_POSITIONS_NOW, ()), ticks_now=RawSQL(_TICKS_NOW, ())):
-        positions = [
-            OpenPosition(UUID(id_), number, symbol, Side(side), Decimal(volume), Decimal(price), Decimal(locked))
-            for id_, number, symbol, side, volume, price, locked in _parsed(account.positions_now)
-        ]
-        ticks = {
-            symbol: Tick(Decimal(bid), Decimal(ask), source, _moment(quoted_at), _moment(received_at), sequence)
-            for symbol, bid, ask, source, quoted_at, received_at, sequence in _parsed(account.ticks_now)
-        }
-        valued.append((account, positions, Market(instruments=terms, ticks=ticks, now=now)))
-    return valued
+    columns = {"positions_now": RawSQL(_POSITIONS_NOW, ()), "ticks_now": RawSQL(_TICKS_NOW, ())}  # noqa: S611 - no input
+    rows: Any = (
+        TradingAccount.objects.select_related("wallet").filter(owner_id=owner).order_by("id").annotate(**columns)
+    )
+    return [
+        (
+            account,
+            [_open_position(row) for row in _parsed(account.positions_now)],
+            Market(instruments=terms, ticks=dict(_tick(row) for row in _parsed(account.ticks_now)), now=now),
+        )
+        for account in rows
+    ]
+
+
+def _open_position(row: list[Any]) -> OpenPosition:
+    id_, number, symbol, side, volume, price_open, locked = row
+    return OpenPosition(UUID(id_), number, symbol, Side(side), Decimal(volume), Decimal(price_open), Decimal(locked))
+
+
+def _tick(row: list[Any]) -> tuple[str, Tick]:
+    symbol, bid, ask, source, quoted_at, received_at, sequence = row
+    return symbol, Tick(
+        bid=Decimal(bid),
+        ask=Decimal(ask),
+        source=source,
+        quoted_at=datetime.fromisoformat(quoted_at),
+        received_at=datetime.fromisoformat(received_at),
+        sequence=sequence,
+    )
 
 
 def _parsed(document: Any) -> list[list[Any]]:
     rows: list[list[Any]] = json.loads(document) if isinstance(document, str) else document
     return rows
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)

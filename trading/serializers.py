@@ -12,7 +12,6 @@ from core.api import (
     PriceField,
     StrictChoiceField,
     StrictDateTimeField,
-    StrictIntegerField,
     Terms,
     TextField,
     VolumeField,
@@ -21,6 +20,7 @@ from core.errors import plain
 from core.money import show
 from trading import engine, margin
 from trading.engine import AccountSummary
+from trading.errors import ConversionRateUnavailable
 from trading.margin import Side
 from trading.market import Market, OpenPosition
 from trading.models import Deal, Instrument, Order, Position
@@ -83,7 +83,9 @@ class QuoteDocument(serializers.Serializer[Any]):
     symbol = serializers.CharField()
     bid = serializers.CharField()
     ask = serializers.CharField()
-    source = serializers.CharField(help_text="`replay` is a real bar walked again, with a spread added around it.")
+    source = serializers.CharField(  # type: ignore[assignment]  # a field of this name, not DRF's own
+        help_text="`replay` is a real bar walked again, with a spread added around it."
+    )
     time = serializers.DateTimeField(help_text="The market's clock.")
     received_at = serializers.DateTimeField(help_text="Our clock; what the price's age is counted from.")
     sequence = serializers.IntegerField()
@@ -117,7 +119,7 @@ class InstrumentDocument(serializers.Serializer[Any]):
 class RefusalDocument(serializers.Serializer[Any]):
     code = serializers.CharField()
     detail = serializers.CharField()
-    context = serializers.DictField()
+    context = serializers.DictField()  # type: ignore[assignment]  # as above
 
 
 class PreviewDocument(serializers.Serializer[Any]):
@@ -258,7 +260,7 @@ class ReleaseReceipt(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     transaction = serializers.UUIDField()
     account = serializers.CharField()
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]  # as above
     target = serializers.CharField()
     amount = serializers.CharField()
     currency = serializers.CharField()
@@ -376,7 +378,7 @@ def position_document(position: Position, market: Market) -> dict[str, Any]:
             rates = market.rates(fresh_only=False)
             profit = engine.floating_of(OpenPosition.of(position), market=market, currency=currency, rates=rates)
             floating = show(profit.amount, currency)
-        except engine.ConversionRateUnavailable:
+        except ConversionRateUnavailable:
             floating = None
     return {
         "id": str(position.id),

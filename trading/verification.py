@@ -44,7 +44,8 @@ CHECKS: dict[str, str] = {
           LEFT JOIN LATERAL (
               SELECT coalesce(sum(e.amount) FILTER (WHERE e.reason = 'TRADE_PNL'), 0) AS profit,
                      coalesce(sum(e.amount) FILTER (WHERE e.reason = 'COMMISSION'), 0) AS commission,
-                     coalesce(sum(e.amount) FILTER (WHERE e.reason = 'NEGATIVE_BALANCE_PROTECTION'), 0) AS compensation
+                     coalesce(sum(e.amount) FILTER (WHERE e.reason = 'NEGATIVE_BALANCE_PROTECTION'), 0)
+                         AS compensation
                 FROM wallets_entry e
                WHERE e.transaction_id = d.transaction_id AND e.wallet_id = t.wallet_id
           ) legs ON true
@@ -100,8 +101,8 @@ class Report:
         return not any(self.counts.values())
 
 
-def verify_positions(on_check: Callable[[str], None] = lambda name: None) -> Report:
-    """Run every check inside the caller's transaction, which has fixed its snapshot; `on_check` hears of each."""
+def verify_positions(on_check: Callable[[], object] | None = None) -> Report:
+    """Run every check inside the caller's transaction, which has fixed its snapshot; `on_check` is called per check."""
     db.require_transaction()
     counts, breaks = {}, []
     with connection.cursor() as cursor:
@@ -111,5 +112,6 @@ def verify_positions(on_check: Callable[[str], None] = lambda name: None) -> Rep
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             counts[name] = len(rows)
             breaks += [Break(name, tuple(str(fact) for fact in row)) for row in rows[:BREAKS_SHOWN]]
-            on_check(name)
+            if on_check is not None:
+                on_check()
     return Report(counts, breaks)

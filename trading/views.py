@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.utils import timezone
@@ -11,6 +11,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from core.api import owner_of
 from core.api.views import APIView, ListAPIView, OperationView
 from core.audit import Actor
 from core.errors import NotFound
@@ -29,7 +30,7 @@ from trading.services import quotes as quote_services
 class _MarketList(ListAPIView[Any]):
     """A page of rows that are shown beside the market they were read with."""
 
-    scopes = {"GET": "read"}  # noqa: RUF012 - a view's declaration, never changed
+    scopes: ClassVar[dict[str, str | None]] = {"GET": "read"}
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
@@ -46,7 +47,7 @@ class _MarketList(ListAPIView[Any]):
 class InstrumentListView(APIView):
     """Everything that can be traded, with its terms and its latest price."""
 
-    scopes = {"GET": "read"}  # noqa: RUF012 - as above
+    scopes = {"GET": "read"}
 
     @extend_schema(responses=serializers.InstrumentDocument(many=True))
     def get(self, request: Request) -> Response:
@@ -59,7 +60,7 @@ class InstrumentListView(APIView):
 class InstrumentView(APIView):
     """One instrument's terms and latest price."""
 
-    scopes = {"GET": "read"}  # noqa: RUF012 - as above
+    scopes = {"GET": "read"}
 
     @extend_schema(responses=serializers.InstrumentDocument)
     def get(self, request: Request, symbol: str) -> Response:
@@ -70,7 +71,7 @@ class InstrumentView(APIView):
 class QuotesView(APIView):
     """The latest prices; and where a price feed with a market-data token delivers them, many symbols a call."""
 
-    scopes = {"GET": "read", "POST": "market_data"}  # noqa: RUF012 - as above
+    scopes = {"GET": "read", "POST": "market_data"}
     throttle_scope = "quotes"
 
     @extend_schema(responses=serializers.QuoteDocument(many=True))
@@ -98,14 +99,14 @@ class QuotesView(APIView):
 class PreviewView(APIView):
     """What an order would do if it were placed now: the same reckoning as execution, and nothing is changed."""
 
-    scopes = {"POST": "read"}  # noqa: RUF012 - as above
+    scopes = {"POST": "read"}
 
     @extend_schema(request=serializers.PreviewTerms, responses=serializers.PreviewDocument)
     def post(self, request: Request) -> Response:
         terms = serializers.PreviewTerms.read(request.data)
         return Response(
             order_services.preview_order(
-                owner=request.user.id,
+                owner=owner_of(request),
                 account=terms["account"],
                 symbol=terms["symbol"],
                 side=Side(terms["side"]),
@@ -132,18 +133,18 @@ class OrdersView(OperationView, _MarketList):
     A rejection is kept as an order too; its id is in the problem's context.
     """
 
-    http_method_names = ["get", "post", "head", "options"]  # noqa: RUF012 - as above
+    http_method_names = ["get", "post", "head", "options"]
     operation = order_services.OPEN
     terms = serializers.OrderTerms
     receipt = serializers.OrderReceipt
     serializer_class = serializers.OrderDocument
     filterset_class = OrderFilter
-    scopes = {"GET": "read", "POST": "trade"}  # noqa: RUF012 - as above
+    scopes: ClassVar[dict[str, str | None]] = {"GET": "read", "POST": "trade"}
     throttle_scope = "money"
     refusals = errors.OPENING
 
     def get_queryset(self) -> Any:
-        return selectors.orders(self.request.user.id)
+        return selectors.orders(owner_of(self.request))
 
     def document(self, row: Order, market: Market) -> dict[str, Any]:
         return serializers.order_document(row, market)
@@ -163,11 +164,11 @@ class OrdersView(OperationView, _MarketList):
 class OrderView(APIView):
     """One order."""
 
-    scopes = {"GET": "read"}  # noqa: RUF012 - as above
+    scopes = {"GET": "read"}
 
     @extend_schema(responses=serializers.OrderDocument)
     def get(self, request: Request, order_id: UUID) -> Response:
-        order = selectors.orders(request.user.id).filter(pk=order_id).first()
+        order = selectors.orders(owner_of(request)).filter(pk=order_id).first()
         if order is None:
             raise NotFound
         return Response(serializers.order_document(order, selectors.market(timezone.now())))
@@ -193,7 +194,7 @@ class PositionListView(_MarketList):
     filterset_class = PositionFilter
 
     def get_queryset(self) -> Any:
-        return selectors.positions(self.request.user.id)
+        return selectors.positions(owner_of(self.request))
 
     def document(self, row: Position, market: Market) -> dict[str, Any]:
         return serializers.position_document(row, market)
@@ -202,11 +203,11 @@ class PositionListView(_MarketList):
 class PositionView(APIView):
     """One position with its floating profit."""
 
-    scopes = {"GET": "read"}  # noqa: RUF012 - as above
+    scopes = {"GET": "read"}
 
     @extend_schema(responses=serializers.PositionDocument)
     def get(self, request: Request, position_id: UUID) -> Response:
-        position = selectors.position(request.user.id, position_id)
+        position = selectors.position(owner_of(request), position_id)
         return Response(serializers.position_document(position, selectors.market(timezone.now())))
 
 
@@ -217,7 +218,7 @@ class ClosePositionView(OperationView):
     refusals = errors.CLOSING
     terms = serializers.CloseTerms
     receipt = serializers.CloseReceipt
-    scopes = {"POST": "trade"}  # noqa: RUF012 - as above
+    scopes = {"POST": "trade"}
     throttle_scope = "money"
 
     def act(self, *, request: Request, terms: dict[str, Any], claim: Claim, actor: Actor, **path: Any) -> Answer:
@@ -248,7 +249,7 @@ class DealListView(_MarketList):
     filterset_class = DealFilter
 
     def get_queryset(self) -> Any:
-        return selectors.deals(self.request.user.id)
+        return selectors.deals(owner_of(self.request))
 
     def document(self, row: Deal, market: Market) -> dict[str, Any]:
         return serializers.deal_document(row, market)
@@ -257,11 +258,11 @@ class DealListView(_MarketList):
 class ExplainDealView(APIView):
     """A deal's arithmetic, recomputed from what the deal kept, line by line."""
 
-    scopes = {"GET": "read"}  # noqa: RUF012 - as above
+    scopes = {"GET": "read"}
 
     @extend_schema(responses=serializers.ExplanationDocument)
     def get(self, request: Request, deal_id: UUID) -> Response:
-        deal = selectors.deals(request.user.id).filter(pk=deal_id).first()
+        deal = selectors.deals(owner_of(request)).filter(pk=deal_id).first()
         if deal is None:
             raise NotFound
         return Response(explain(deal))
@@ -273,11 +274,11 @@ class ExplainDealView(APIView):
 class AccountListView(APIView):
     """A client's trading accounts with what each is worth now."""
 
-    scopes = {"GET": "read"}  # noqa: RUF012 - as above
+    scopes = {"GET": "read"}
 
     @extend_schema(responses=serializers.AccountDocument(many=True))
     def get(self, request: Request) -> Response:
-        valued = selectors.valued_accounts(request.user.id, timezone.now())
+        valued = selectors.valued_accounts(owner_of(request), timezone.now())
         results = [serializers.account_document(engine.summarise(*one)) for one in valued]
         return Response({"results": results, "next": None, "previous": None})
 
@@ -285,11 +286,11 @@ class AccountListView(APIView):
 class AccountView(APIView):
     """One trading account: balance, credit, floating, equity, held, free margin and margin level of one moment."""
 
-    scopes = {"GET": "read"}  # noqa: RUF012 - as above
+    scopes = {"GET": "read"}
 
     @extend_schema(responses=serializers.AccountDocument)
     def get(self, request: Request, number: str) -> Response:
-        for account, positions, market in selectors.valued_accounts(request.user.id, timezone.now()):
+        for account, positions, market in selectors.valued_accounts(owner_of(request), timezone.now()):
             if account.number == number:
                 return Response(serializers.account_document(engine.summarise(account, positions, market)))
         raise errors.TradingAccountNotFound(number=number)
@@ -302,7 +303,7 @@ class ReleaseView(OperationView):
     refusals = (errors.TradingAccountNotFound, errors.FreeMarginInsufficient, errors.ReleaseTargetNotAllowed)
     terms = serializers.ReleaseTerms
     receipt = serializers.ReleaseReceipt
-    scopes = {"POST": "transfer"}  # noqa: RUF012 - as above
+    scopes = {"POST": "transfer"}
     throttle_scope = "money"
 
     def act(self, *, request: Request, terms: dict[str, Any], claim: Claim, actor: Actor, **path: Any) -> Answer:
@@ -318,7 +319,7 @@ class ResetDemoView(OperationView):
     refusals = (errors.TradingAccountNotFound, errors.DemoOnly, errors.PositionsOpen)
     terms = serializers.NoTerms
     receipt = serializers.ResetReceipt
-    scopes = {"POST": "trade"}  # noqa: RUF012 - as above
+    scopes = {"POST": "trade"}
     throttle_scope = "money"
 
     def act(self, *, request: Request, terms: dict[str, Any], claim: Claim, actor: Actor, **path: Any) -> Answer:

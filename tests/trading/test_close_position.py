@@ -84,7 +84,7 @@ def test_the_whole_remainder_is_exempt_from_the_grid(market: Push) -> None:
     assert close(who, position, volume="0.02").status_code == 201
 
 
-@pytest.mark.parametrize(("volume", "nearest"), [("0.60", "0.5"), ("0.005", "0.01"), ("0.123", "0.12")])
+@pytest.mark.parametrize("volume, nearest", [("0.60", "0.5"), ("0.005", "0.01"), ("0.123", "0.12")])
 def test_refuses_a_part_that_cannot_be_closed(market: Push, volume: str, nearest: str) -> None:
     who = trader()
     position = opened(who, volume="0.50")

@@ -102,7 +102,7 @@ def test_rejects_one_step_more_than_the_largest_volume(market: Push) -> None:
 
 
 @pytest.mark.parametrize(
-    ("volume", "nearest"), [("0.005", "0.01"), ("0.015", "0.01"), ("500.01", "500"), ("0.0001", "0.01")]
+    "volume, nearest", [("0.005", "0.01"), ("0.015", "0.01"), ("500.01", "500"), ("0.0001", "0.01")]
 )
 def test_rejects_a_volume_off_the_grid_and_names_the_nearest(market: Push, volume: str, nearest: str) -> None:
     who = trader()
@@ -128,7 +128,7 @@ def test_rejects_when_a_conversion_has_no_fresh_rate(market: Push) -> None:
     assert_refused(place(who, symbol="GBPJPY"), who, "CONVERSION_RATE_UNAVAILABLE")
 
 
-@pytest.mark.parametrize(("mode", "side"), [("LONG_ONLY", "SELL"), ("SHORT_ONLY", "BUY"), ("CLOSE_ONLY", "BUY")])
+@pytest.mark.parametrize("mode, side", [("LONG_ONLY", "SELL"), ("SHORT_ONLY", "BUY"), ("CLOSE_ONLY", "BUY")])
 def test_rejects_a_side_the_instrument_bars(market: Push, mode: str, side: str) -> None:
     who = trader()
     Instrument.objects.filter(pk="EURUSD").update(trade_mode=mode)
@@ -148,7 +148,7 @@ def test_ignores_another_instruments_kill_switch(market: Push) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "code"),
+    "change, code",
     [
         ({"trading_enabled": False}, "TRADING_FROZEN"),
         ({"status": "FROZEN"}, "WALLET_NOT_ACTIVE"),

@@ -27,7 +27,7 @@ def preview(who: CastMember, *, symbol: str = "EURUSD", side: str = "BUY", volum
 
 
 @pytest.mark.parametrize(
-    ("symbol", "side", "volume"),
+    "symbol, side, volume",
     [("EURUSD", "BUY", "0.50"), ("EURUSD", "SELL", "1.23"), ("GBPJPY", "BUY", "0.11"), ("BTCUSD", "SELL", "0.07")],
 )
 def test_says_what_execution_then_does(market: Push, symbol: str, side: str, volume: str) -> None:

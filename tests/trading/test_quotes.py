@@ -41,7 +41,7 @@ def test_many_symbols_are_taken_in_one_call(market: Push) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "field"),
+    "change, field",
     [
         ({"bid": "1.28000", "ask": "1.27900"}, "quotes.1.bid"),
         ({"bid": "0"}, "quotes.1.bid"),
@@ -118,7 +118,7 @@ def test_a_replay_goes_on_where_it_stopped() -> None:
     assert rest == everything[1235:]
 
 
-@pytest.mark.parametrize(("mid", "bid", "ask"), [("1.20118", "1.20113", "1.20123"), ("1.2011849", "1.20113", "1.20123")])
+@pytest.mark.parametrize("mid, bid, ask", [("1.20118", "1.20113", "1.20123"), ("1.2011849", "1.20113", "1.20123")])
 def test_a_spread_stands_around_the_mid(mid: str, bid: str, ask: str) -> None:
     assert replay.spread_around(Decimal(mid), points=10, digits=5) == (Decimal(bid), Decimal(ask))
 

@@ -60,9 +60,7 @@ def test_does_not_pay_out_a_floating_profit(market: Push) -> None:
     place(who, volume="0.01")
     market(EURUSD=("1.50000", "1.50010"))
     assert Decimal(account(who)["free_margin"]) > 10_000
-    body = assert_refused(
-        release(who, amount="10000.00", target=who.cash.number), who, 422, "FREE_MARGIN_INSUFFICIENT"
-    )
+    body = assert_refused(release(who, amount="10000.00", target=who.cash.number), who, 422, "FREE_MARGIN_INSUFFICIENT")
     assert body["context"]["available"] == "9999.96"
 
 
@@ -77,7 +75,7 @@ def test_does_not_pay_out_credit(market: Push) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "code"),
+    "change, code",
     [({"status": "FROZEN"}, "WALLET_NOT_ACTIVE"), ({"withdrawals_enabled": False}, "WITHDRAWALS_FROZEN")],
 )
 def test_refuses_while_the_wallet_is_stopped(market: Push, change: dict[str, Any], code: str) -> None:

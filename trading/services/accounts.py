@@ -74,9 +74,7 @@ def release_funds(*, account: str, amount: Decimal, target: str, claim: Claim, a
     return posted.answer
 
 
-def _require_releasable(
-    account: TradingAccount, source: LockedWallet, target: LockedWallet, amount: Decimal
-) -> None:
+def _require_releasable(account: TradingAccount, source: LockedWallet, target: LockedWallet, amount: Decimal) -> None:
     if target.owner != account.owner_id or target.id == source.id:
         raise ReleaseTargetNotAllowed
     require_precision(amount, source.currency)

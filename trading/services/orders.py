@@ -24,7 +24,6 @@ from trading import engine, selectors
 from trading.engine import Opening
 from trading.errors import ClientOrderIdTaken, InstrumentNotFound
 from trading.margin import Side
-from trading.market import Market
 from trading.models import Deal, Instrument, Order, Position
 from wallets import ledger
 from wallets.ledger import Leg, LockedWallet, Posting, Reason, Type
@@ -88,7 +87,7 @@ def place_order(
     ticket = _Ticket(trading_account, instrument, wallet, opening, client_order_id, uuid7(), uuid7(), uuid7())
     if opening.refusals:
         return _reject(ticket, opening.refusals[0], claim)
-    return _fill(ticket, claim, actor, market)
+    return _fill(ticket, claim, actor)
 
 
 def preview_order(*, owner: UUID, account: str, symbol: str, side: Side, volume: Decimal) -> dict[str, Any]:
@@ -113,9 +112,7 @@ def preview_order(*, owner: UUID, account: str, symbol: str, side: Side, volume:
         positions=positions,
         market=market,
     )
-    stop_out = engine.stop_out_price(
-        opening, instrument=instrument, wallet=wallet, positions=positions, market=market
-    )
+    stop_out = engine.stop_out_price(opening, instrument=instrument, wallet=wallet, positions=positions, market=market)
     return engine.opening_document(opening, instrument, wallet.currency, stop_out) | {
         "account": trading_account.number,
         "symbol": symbol,
@@ -161,10 +158,13 @@ def _store_order(ticket: _Ticket, claim: Claim, *, status: Order.Status, refusal
     )
 
 
-def _fill(ticket: _Ticket, claim: Claim, actor: Actor, market: Market) -> Answer:
+def _fill(ticket: _Ticket, claim: Claim, actor: Actor) -> Answer:
     """Write order, position and deal, hold the margin and charge the commission; every figure is known by now."""
     opening, wallet, now = ticket.opening, ticket.wallet, timezone.now()
-    assert opening.margin and opening.commission and opening.price is not None and opening.held_after is not None
+    assert opening.margin
+    assert opening.commission
+    assert opening.price is not None
+    assert opening.held_after is not None
     commission = opening.commission.amount
     _store_order(ticket, claim, status=Order.Status.FILLED)
     number = selectors.next_position_number()
@@ -240,7 +240,10 @@ def _fill(ticket: _Ticket, claim: Claim, actor: Actor, market: Market) -> Answer
 
 def _receipt(posting: Posting | None, *, ticket: _Ticket, number: int, now: Any) -> Answer:
     opening, wallet = ticket.opening, ticket.wallet
-    assert opening.margin and opening.commission and opening.price is not None and opening.state_after is not None
+    assert opening.margin
+    assert opening.commission
+    assert opening.price is not None
+    assert opening.state_after is not None
     currency = wallet.currency
     return Answer.of(
         {

@@ -74,17 +74,18 @@ def close_position(*, position_id: UUID, volume: Decimal | None, claim: Claim, a
 
 
 def _volume_to_close(position: Position, volume: Decimal | None, market: Market) -> Decimal:
-    if volume is None or volume == position.volume:
-        return position.volume
+    remainder: Decimal = position.volume
+    if volume is None or volume == remainder:
+        return remainder
     instrument = market.instruments[position.instrument_id]
-    if volume > position.volume:
+    if volume > remainder:
         raise VolumeInvalid(
             volume=engine.trimmed(volume),
             symbol=instrument.symbol,
-            min=engine.trimmed(min(instrument.volume_min, position.volume)),
-            max=engine.trimmed(position.volume),
+            min=engine.trimmed(min(instrument.volume_min, remainder)),
+            max=engine.trimmed(remainder),
             step=engine.trimmed(instrument.volume_step),
-            nearest=engine.trimmed(position.volume),
+            nearest=engine.trimmed(remainder),
         )
     if (invalid := engine.volume_refusal(instrument, volume)) is not None:
         raise invalid
@@ -151,9 +152,7 @@ def _settle(
         executed_at=now,
     )
     transaction.on_commit(
-        partial(
-            logger.info, "trading.position.closed", position_id=str(position.id), deal_id=str(outcome.deal_id)
-        ),
+        partial(logger.info, "trading.position.closed", position_id=str(position.id), deal_id=str(outcome.deal_id)),
         robust=True,
     )
     return answer

@@ -17,7 +17,7 @@ class Command(DeskCommand):
     def run(self, **options: Any) -> dict[str, Any]:
         with transaction.atomic(durable=True), self.progress(total=len(verification.CHECKS), unit="checks") as bar:
             snapshot.take()
-            report = verification.verify_positions(on_check=lambda name: bar.update())
+            report = verification.verify_positions(on_check=bar.update)
         breaks = [{"check": found.check, "facts": list(found.facts)} for found in report.breaks]
         counts: dict[str, Any] = {"checks": report.counts, "breaks": breaks}
         if not report.is_clean:

@@ -1,0 +1,122 @@
+"""Every check of `verify_positions`, proven by breaking exactly what it guards."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from tests.cast import CastMember, make_client
+from tests.trading.calls import close, place
+from tests.trading.prices import Push
+from trading import verification
+from wallets.models import Wallet
+
+
+@pytest.fixture
+def who(market: Push) -> CastMember:
+    """A client with a hedge, a part closed at a loss, and an account the house had to make whole."""
+    client = make_client(margin=Decimal("10000.00"))
+    position = place(client, volume="0.50").json()["position"]["id"]
+    place(client, side="SELL", volume="0.20")
+    broke = make_client(margin=Decimal("1200.00"))
+    lost = place(broke, volume="0.25").json()["position"]["id"]
+    market(EURUSD=("1.14000", "1.14010"))
+    close(client, position, volume="0.10")
+    close(broke, lost)
+    return client
+
+
+def counts() -> dict[str, int]:
+    return verification.verify_positions().counts
+
+
+def corrupt(sql: str, *params: Any) -> None:
+    """Change rows behind the guards' backs, as only a superuser can."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        # A CHECK holds even for a superuser; here it goes, until the test's transaction rolls back.
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE wallets_wallet DROP CONSTRAINT wallet_balance_not_negative")
+        cursor.execute(sql, params)
+        assert cursor.rowcount == 1, "the corruption hit its row"
+        cursor.execute("SET LOCAL session_replication_role = origin")
+
+
+def test_finds_nothing_in_clean_books(who: CastMember) -> None:
+    report = verification.verify_positions()
+    assert report.is_clean
+    assert report.counts == dict.fromkeys(verification.CHECKS, 0)
+
+
+@pytest.mark.parametrize(
+    "check, sql",
+    [
+        (
+            "held_is_what_positions_lock",
+            "UPDATE wallets_wallet SET held = held + 1 WHERE kind = 'MARGIN' AND held > 0",
+        ),
+        (
+            "owes_nothing_when_nothing_is_open",
+            "UPDATE wallets_wallet SET balance = -1, held = 0 WHERE kind = 'MARGIN' AND held = 0",
+        ),
+        (
+            "deals_have_their_legs",
+            (
+                "UPDATE wallets_entry e SET amount = amount + 1 FROM wallets_wallet w"
+                " WHERE w.id = e.wallet_id AND w.kind = 'MARGIN' AND e.reason = 'NEGATIVE_BALANCE_PROTECTION'"
+            ),
+        ),
+        (
+            "postings_have_their_deal",
+            (
+                "INSERT INTO wallets_ledgertransaction (id, owner_id, type, environment, actor_id, actor_kind, reason,"
+                " reference, idempotency_digest, request_id, posted_at, effective_at)"
+                " SELECT gen_random_uuid(), owner_id,"
+                " 'CLOSE', environment, actor_id, actor_kind, '', '', '\\x00', '', now(), now()"
+                " FROM wallets_ledgertransaction WHERE type = 'CLOSE' LIMIT 1"
+            ),
+        ),
+        (
+            "positions_are_the_sum_of_their_deals",
+            "UPDATE trading_position SET profit = profit + 1 WHERE status = 'CLOSED'",
+        ),
+        (
+            "filled_orders_have_one_position",
+            (
+                "UPDATE trading_order SET status = 'REJECTED', price_filled = NULL, reject_code = 'X'"
+                " WHERE id = (SELECT order_id FROM trading_position WHERE status = 'CLOSED')"
+            ),
+        ),
+    ],
+)
+def test_notices(who: CastMember, check: str, sql: str) -> None:
+    corrupt(sql)
+    found = {name: count for name, count in counts().items() if count}
+    assert found == {check: 1}
+
+
+def test_every_check_has_its_corruption() -> None:
+    marks: Any = test_notices
+    (parameters,) = (mark.args[1] for mark in marks.pytestmark)
+    assert {check for check, _ in parameters} == set(verification.CHECKS)
+
+
+@pytest.mark.usefixtures("committed_market")
+def test_the_command_fails_on_a_break_and_names_it() -> None:
+    client = make_client(margin=Decimal("10000.00"))
+    place(client)
+    clean = StringIO()
+    call_command("verify_positions", as_json=True, stdout=clean)
+    assert json.loads(clean.getvalue())["breaks"] == []
+    Wallet.objects.filter(pk=client.margin.pk).update(held=1)
+    broken = StringIO()
+    with pytest.raises(CommandError):
+        call_command("verify_positions", as_json=True, stdout=broken)
+    (found,) = json.loads(broken.getvalue())["breaks"]
+    assert (found["check"], found["facts"][0]) == ("held_is_what_positions_lock", client.margin.number)
