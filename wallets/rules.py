@@ -12,6 +12,8 @@ from wallets.models import Kind, Wallet
 #: Kill switches that gate money, as `KillSwitch.scope` spells them.
 WITHDRAWALS_SWITCH = "WITHDRAWALS"
 
+REASON_CHARACTERS_MAX = 500
+
 
 class WalletNotActive(DomainError):
     code = "WALLET_NOT_ACTIVE"
@@ -53,6 +55,30 @@ class EnvironmentMismatch(DomainError):
     message = "Demo money and live money never meet; both wallets must be {source_environment}."
 
 
+class MarginSourceRefused(DomainError):
+    code = "MARGIN_SOURCE_REFUSED"
+    message = (
+        "Wallet {number} carries open risk; take money out of it with POST /api/v1/trading-accounts/{{number}}/release."
+    )
+
+
+class ReasonRequired(DomainError):
+    code = "REASON_REQUIRED"
+    message = "Say why, in at most {max} characters; it stays on record."
+    status = 400
+
+
+class ApprovalOfOneself(DomainError):
+    code = "APPROVAL_OF_ONESELF"
+    message = "Nobody decides about their own money; somebody else has to."
+
+
+def require_reason(reason: str) -> None:
+    """:raises ReasonRequired: if a member of staff gives no reason, or one that does not fit"""
+    if not reason.strip() or len(reason) > REASON_CHARACTERS_MAX:
+        raise ReasonRequired(max=REASON_CHARACTERS_MAX)
+
+
 def require_active(wallet: LockedWallet) -> None:
     """:raises WalletNotActive: if the wallet is frozen or closed"""
     if wallet.status != Wallet.Status.ACTIVE:
@@ -72,6 +98,12 @@ def require_money_may_leave(wallet: LockedWallet) -> None:
         raise WithdrawalsFrozen(number=wallet.number)
     if not wallet.verified:
         raise VerificationRequired
+
+
+def require_withdrawals_running(wallet: LockedWallet) -> None:
+    """:raises WithdrawalsHalted: while staff have thrown the switch that stops withdrawals for everyone"""
+    if WITHDRAWALS_SWITCH in wallet.kill_switches:
+        raise WithdrawalsHalted
 
 
 def require_available(wallet: LockedWallet, amount: Decimal) -> None:

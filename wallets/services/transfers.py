@@ -21,6 +21,7 @@ from wallets.models import Kind, Transfer
 from wallets.rules import (
     CurrencyMismatch,
     EnvironmentMismatch,
+    MarginSourceRefused,
     require_active,
     require_available,
     require_money_may_leave,
@@ -35,13 +36,6 @@ class SameWallet(DomainError):
     code = "SAME_WALLET"
     message = "Source and target are the same wallet; a transfer needs two."
     status = 400
-
-
-class MarginSourceRefused(DomainError):
-    code = "MARGIN_SOURCE_REFUSED"
-    message = (
-        "Wallet {number} carries open risk; take money out of it with POST /api/v1/trading-accounts/{{number}}/release."
-    )
 
 
 class TargetNotAllowed(DomainError):
