@@ -69,6 +69,7 @@ SETTINGS = {
     "log_truncate_on_rotation": "on",
 }
 THROWAWAY_SETTINGS = {
+    "max_connections": "300",  # several test runs at once, some of them with fifty threads
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
