@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.password_validation import validate_password
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.core.exceptions import ValidationError
 
 from accounts.models import ApiToken, User
@@ -90,6 +91,23 @@ def prove(*, email: str, password: str, address: str | None) -> Proven:
 def _decoy() -> str:
     """What an unknown name's password is checked against, so that it takes as long as a known one's."""
     return make_password(secrets.token_urlsafe())
+
+
+# --- What is proven by mail ------------------------------------------------------------------------------------------
+
+
+class EmailConfirmation(PasswordResetTokenGenerator):
+    """Django's generator over other facts: a confirmation is spent once the address is confirmed, or changed."""
+
+    key_salt = "accounts.credentials.EmailConfirmation"
+
+    def _make_hash_value(self, user: User, timestamp: int) -> str:
+        return f"{user.pk}{user.email}{user.email_confirmed_at}{timestamp}"
+
+
+#: Django's own: spent by a log-in, a new password or a new address.
+password_reset = PasswordResetTokenGenerator()
+email_confirmation = EmailConfirmation()
 
 
 # --- Tokens ---------------------------------------------------------------------------------------------------------
@@ -193,3 +211,9 @@ def store_token(
         last_used_at=now,
         expires_at=expires_at,
     )
+
+
+def revoke_tokens(*, owner: UUID, now: datetime) -> int:
+    """End every token of a person inside the caller's transaction, and return how many it was."""
+    db.require_transaction()
+    return ApiToken.objects.filter(owner_id=owner, revoked_at__isnull=True).update(revoked_at=now)

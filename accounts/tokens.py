@@ -6,12 +6,10 @@ import ipaddress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.utils import timezone
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
@@ -116,13 +114,3 @@ def is_within(address: str | None, networks: tuple[str, ...]) -> bool:
 @lru_cache(maxsize=1024)
 def _networks(texts: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     return tuple(ipaddress.ip_network(text) for text in texts)
-
-
-class BearerScheme(OpenApiAuthenticationExtension):
-    """How the API document describes it."""
-
-    target_class = "accounts.tokens.BearerAuthentication"
-    name = "bearer"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "description": "A token from `POST /api/v1/auth/token`."}

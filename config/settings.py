@@ -253,6 +253,7 @@ THROTTLES: dict[str, str] = {
     "login_account": env.str("THROTTLE_LOGIN_ACCOUNT", default="5/m"),  # per (account, address)
     "login_address": env.str("THROTTLE_LOGIN_ADDRESS", default="20/m"),
     "signup": env.str("THROTTLE_SIGNUP", default="20/m"),  # per address
+    "password_reset": env.str("THROTTLE_PASSWORD_RESET", default="5/h"),  # per mailbox
     "token": env.str("THROTTLE_TOKEN", default="20/m"),  # per user
     "money": env.str("THROTTLE_MONEY", default="600/m"),  # per user
     "quotes": env.str("THROTTLE_QUOTES", default="6000/m"),  # per token
@@ -282,6 +283,7 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="desk@localhost")
 CLIENT_APP_URL = env.str("CLIENT_APP_URL", default="http://localhost:8000")
 TOKEN_LIFETIME = timedelta(hours=env.int("TOKEN_LIFETIME_HOURS", default=24))
 TOKEN_IDLE_LIFETIME = timedelta(hours=env.int("TOKEN_IDLE_LIFETIME_HOURS", default=12))
+PASSWORD_RESET_TIMEOUT = 24 * 3600  # also how long a letter that asks to confirm an address is good for
 PASSWORD_HASHES_AT_ONCE = env.int("PASSWORD_HASHES_AT_ONCE", default=4)
 
 # --- Money ----------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("core.urls")),
+    path("api/v1/", include("accounts.urls")),
     path("api/v1/", include("wallets.urls")),
     path("api/v1/", include("trading.urls")),
 ]

@@ -1,9 +1,10 @@
-import core.ids
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
+
+import core.ids
 
 
 class Migration(migrations.Migration):
@@ -77,7 +78,7 @@ class Migration(migrations.Migration):
                     "groups",
                     models.ManyToManyField(
                         blank=True,
-                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",  # noqa: E501  # Django's own words
                         related_name="user_set",
                         related_query_name="user",
                         to="auth.group",

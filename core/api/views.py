@@ -54,6 +54,10 @@ class OperationView(APIView):
         """
         raise NotImplementedError
 
+    def terms_for(self, request: Request) -> type[Terms] | None:
+        """What this client may send; override where it depends on whether they are signed in."""
+        return self.terms
+
     def owner_of(self, request: Request, terms: dict[str, Any]) -> UUID:
         """Whose key it is; a view for people who have no account yet derives it from their email address."""
         principal: Any = request.user
@@ -68,7 +72,7 @@ class OperationView(APIView):
         return actor_of(request)
 
     def post(self, request: Request, **path: Any) -> AnswerResponse:
-        terms = self.terms.read(request.data) if self.terms is not None else Terms.read(request.data)
+        terms = (self.terms_for(request) or Terms).read(request.data)
         claim = claim_for(request, self.operation, self.claimed(terms), owner=self.owner_of(request, terms), path=path)
         answer = self.act(request=request, terms=terms, claim=claim, actor=self.actor_of(request), **path)
         return AnswerResponse(answer)
