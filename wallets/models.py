@@ -220,7 +220,12 @@ class Entry(models.Model):
             models.CheckConstraint(condition=bounded("amount") & ~Q(amount=0), name="entry_amount_moves_something"),
             models.CheckConstraint(
                 condition=Q(balance_after__isnull=True, wallet_version__isnull=True, digest__isnull=True)
-                | (bounded("balance_after") & Q(wallet_version__gte=1, digest__isnull=False)),
+                # Said in so many words: a comparison with NULL is not false, and a CHECK lets it pass.
+                | (
+                    bounded("balance_after")
+                    & Q(balance_after__isnull=False, wallet_version__isnull=False, digest__isnull=False)
+                    & Q(wallet_version__gte=1)
+                ),
                 name="entry_is_chained_or_house",
             ),
             models.UniqueConstraint(fields=["wallet", "owner", "wallet_version"], name="entry_wallet_version"),
@@ -242,6 +247,13 @@ class UnfoldedLeg(models.Model):
     entry_id = models.UUIDField(primary_key=True)
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_constraint=False)
     amount = money_field()
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=bounded("amount") & ~Q(amount=0), name="unfoldedleg_amount_moves_something"
+            ),
+        )
 
     def __str__(self) -> str:
         return str(self.entry_id)

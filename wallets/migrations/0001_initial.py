@@ -220,6 +220,17 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
+        migrations.AddConstraint(
+            model_name="unfoldedleg",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("amount__gte", Decimal("-999999999999.99999999")),
+                    ("amount__lte", Decimal("999999999999.99999999")),
+                    models.Q(("amount", 0), _negated=True),
+                ),
+                name="unfoldedleg_amount_moves_something",
+            ),
+        ),
         migrations.CreateModel(
             name="Transfer",
             fields=[
@@ -751,7 +762,9 @@ class Migration(migrations.Migration):
                     models.Q(
                         ("balance_after__gte", Decimal("-999999999999.99999999")),
                         ("balance_after__lte", Decimal("999999999999.99999999")),
+                        ("balance_after__isnull", False),
                         ("digest__isnull", False),
+                        ("wallet_version__isnull", False),
                         ("wallet_version__gte", 1),
                     ),
                     _connector="OR",
