@@ -183,6 +183,7 @@ class Order(models.Model):
     class Meta:
         constraints = (
             models.CheckConstraint(condition=positive("volume", VOLUME_MAX), name="order_volume_positive"),
+            models.CheckConstraint(condition=positive("price_filled"), name="order_price_positive"),
             models.UniqueConstraint(fields=["owner", "idempotency_digest"], name="order_idempotency_digest"),
             models.UniqueConstraint(fields=["owner", "account", "client_order_id"], name="order_client_order_id"),
             models.CheckConstraint(

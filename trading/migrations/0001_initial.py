@@ -427,6 +427,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("price_filled__gt", Decimal("0")), ("price_filled__lte", Decimal("9999999999.9999999999"))
+                ),
+                name="order_price_positive",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="order",
             constraint=models.UniqueConstraint(fields=("owner", "idempotency_digest"), name="order_idempotency_digest"),
         ),
         migrations.AddConstraint(
