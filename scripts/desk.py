@@ -46,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def manage(arguments: list[str]) -> int:
-    """Run a management command on the demo's database."""
+    """Run a management command on the demo's database, for somebody who reads what it prints."""
+    os.environ.setdefault("LOG_LEVEL", "WARNING")
     environment.install_demo()
     with environment.database():
         return subprocess.run([sys.executable, "manage.py", *arguments], cwd=environment.ROOT, check=False).returncode
