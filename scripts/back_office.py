@@ -16,7 +16,8 @@ from html import unescape
 
 TOTP_STEP_SECONDS = 30
 _TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
-_ERRORS = re.compile(
+_COMPLAINTS = "errorlist|errornote|error"
+_ERRORS = re.compile(rf'<(ul|li|p|div) class="(?:{_COMPLAINTS})[^"]*"[^>]*>(.*?)</\1>', re.DOTALL)
     r'<(?:ul|li|p|div) class="(?:errorlist|errornote|error)[^"]*"[^>]*>(.*?)</(?:ul|li|p|div)>', re.DOTALL
 )
 
@@ -71,7 +72,7 @@ class BackOffice:
     def _open(self, path: str, form: dict[str, str] | None = None) -> str:
         url = f"{self.url}{path}"
         data = None if form is None else urllib.parse.urlencode(form).encode()
-        request = urllib.request.Request(url, data, {"Referer": url})  # noqa: S310 - the address is our own
+        request = urllib.request.Request(url, data, {"Referer": url})
         try:
             with self._opener.open(request, timeout=30) as answer:
                 text: str = answer.read().decode()
@@ -92,5 +93,5 @@ def totp(secret: str, *, now: float | None = None) -> str:
 
 def _complaint(page: str) -> str:
     """What the page complains about, as text; empty if it does not."""
-    found = [re.sub(r"<[^>]+>", " ", block) for block in _ERRORS.findall(page)]
+    found = [re.sub(r"<[^>]+>", " ", block) for _, block in _ERRORS.findall(page)]
     return unescape(" ".join(" ".join(found).split()))

@@ -56,10 +56,10 @@ class Client:
         if body is not None:
             headers |= {"Content-Type": "application/json", "Idempotency-Key": key}
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.api}{path}", data, headers, method=method)  # noqa: S310 - our own
+        request = urllib.request.Request(f"{self.api}{path}", data, headers, method=method)
         self.calls += 1
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - as above
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return json.load(answer), answer.headers
         except urllib.error.HTTPError as error:
             problem = json.loads(error.read() or b"{}")
