@@ -18,8 +18,6 @@ TOTP_STEP_SECONDS = 30
 _TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 _COMPLAINTS = "errorlist|errornote|error"
 _ERRORS = re.compile(rf'<(ul|li|p|div) class="(?:{_COMPLAINTS})[^"]*"[^>]*>(.*?)</\1>', re.DOTALL)
-    r'<(?:ul|li|p|div) class="(?:errorlist|errornote|error)[^"]*"[^>]*>(.*?)</(?:ul|li|p|div)>', re.DOTALL
-)
 
 
 class BackOfficeError(Exception):
