@@ -199,8 +199,10 @@ def _wait_before(attempt: int, fault: Fault, error: DatabaseFault | DomainError,
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Give everything inside this block a common end: no statement gets more time than is left of it."""
-    token = _deadline.set(time.monotonic() + seconds)
+    """Give everything inside this block a common end, no later than that of a block around it."""
+    outer = _deadline.get()
+    end = time.monotonic() + seconds
+    token = _deadline.set(end if outer is None else min(outer, end))
     try:
         with connection.execute_wrapper(_keep_deadline):
             yield

@@ -127,4 +127,6 @@ def _parse_rate(rate: str) -> tuple[timedelta, timedelta]:
 
 def _refuse(tokens_at: datetime, period: timedelta, interval: timedelta, now: datetime) -> None:
     wait = tokens_at + interval - period - now
+    if wait <= timedelta(0):  # our snapshot is older than the attempt that filled the bucket a moment ago
+        wait = interval
     raise RateLimited(retry_after=max(1, math.ceil(wait.total_seconds())))
