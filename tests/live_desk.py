@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,6 +40,7 @@ class LiveDesk:
         settings |= {"DATABASE_URL": database_url, "HOST": "127.0.0.1", "PORT": str(port)}
         settings |= {"WEB_WORKERS": "2", "WEB_THREADS": "8", "PROMETHEUS_MULTIPROC_DIR": str(scratch / "metrics")}
         settings |= {"DESK_SUPERVISOR": str(os.getpid()), "LOG_LEVEL": "INFO"}
+        Path(settings["PROMETHEUS_MULTIPROC_DIR"]).mkdir(exist_ok=True)  # collecting static files counts nothing yet
         desk = cls(f"http://127.0.0.1:{port}", scratch / "gunicorn.log")
         subprocess.run([sys.executable, "-c", COLLECT_STATIC], env=settings, cwd=environment.ROOT, check=True)
         gunicorn = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "config.wsgi"]
@@ -64,7 +64,7 @@ class LiveDesk:
         deadline = time.monotonic() + START_SECONDS_MAX
         while True:
             with (
-                contextlib.suppress(urllib.error.URLError, ConnectionError),
+                contextlib.suppress(OSError),  # refused, or not answered yet
                 urllib.request.urlopen(f"{self.url}/health/live", timeout=5) as answer,
             ):
                 assert answer.status == 200
