@@ -109,6 +109,9 @@ class KillSwitch(models.Model):
     actor_id = models.UUIDField(null=True)
     changed_at = models.DateTimeField(default=timezone.now)
 
+    class Meta:
+        verbose_name_plural = "kill switches"
+
     def __str__(self) -> str:
         return f"{self.scope} {'engaged' if self.engaged else 'clear'}"
 

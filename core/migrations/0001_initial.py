@@ -1,6 +1,7 @@
-import core.ids
 import django.utils.timezone
 from django.db import migrations, models
+
+import core.ids
 
 
 class Migration(migrations.Migration):
@@ -26,6 +27,7 @@ class Migration(migrations.Migration):
                 ("actor_id", models.UUIDField(null=True)),
                 ("changed_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
+            options={"verbose_name_plural": "kill switches"},
         ),
         migrations.CreateModel(
             name="ThrottleWindow",
