@@ -10,9 +10,10 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
+from django.utils import timezone
 
 from accounts.models import TradingAccount
-from core import db
+from core import db, metrics
 from trading.errors import InstrumentNotFound, PositionNotFound, TradingAccountNotFound
 from trading.margin import Side
 from trading.market import Market, OpenPosition, Tick
@@ -139,3 +140,17 @@ def _tick(row: list[Any]) -> tuple[str, Tick]:
 def _parsed(document: Any) -> list[list[Any]]:
     rows: list[list[Any]] = json.loads(document) if isinstance(document, str) else document
     return rows
+
+
+def quote_ages() -> dict[str, Any]:
+    """How old the freshest and the stalest of the latest prices are, for operators."""
+    now = timezone.now()
+    ticks = market(now).ticks
+    ages = sorted((now - tick.received_at).total_seconds() for tick in ticks.values())
+    if ages:
+        metrics.FEED_AGE_SECONDS.set(ages[0])
+    return {
+        "quoted": len(ages),
+        "newest_seconds": round(ages[0], 1) if ages else None,
+        "oldest_seconds": round(ages[-1], 1) if ages else None,
+    }

@@ -133,3 +133,11 @@ def test_the_feed_marks_what_it_replays_and_continues_in_the_next_run(market: Pu
     assert second.sequence == first.sequence + 1
     shown = alice().api.get("/api/v1/instruments/EURUSD").json()["quote"]
     assert (shown["source"], shown["is_fresh"]) == ("replay", True)
+
+
+def test_readiness_tells_how_old_the_prices_are(committed_market: Push) -> None:
+    Quote.objects.filter(pk="EURUSD").update(received_at=timezone.now() - timedelta(minutes=10))
+    quotes_now = alice().api.get("/health/ready").json()["quotes"]
+    assert quotes_now["quoted"] == 6
+    assert quotes_now["newest_seconds"] < 60
+    assert quotes_now["oldest_seconds"] >= 600
