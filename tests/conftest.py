@@ -45,6 +45,9 @@ def pytest_configure() -> None:
     settings.STORAGES = settings.STORAGES | {
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     }
+    # Each test client loads the middleware anew, and WhiteNoise then reads everything that was ever collected.
+    settings.STATIC_ROOT = SCRATCH / "static"
+    settings.STATIC_ROOT.mkdir()
 
 
 def pytest_unconfigure() -> None:
