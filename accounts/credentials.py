@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -74,16 +76,31 @@ def prove(*, email: str, password: str, address: str | None) -> Proven:
     :raises InvalidCredentials: if they do not belong together, or the person may not log in at all
     :raises Unavailable: if too many passwords are being hashed
     """
+    with counting_failures(email, address):
+        return _check(email, password)
+
+
+@contextmanager
+def counting_failures(email: str, address: str | None) -> Iterator[None]:
+    """
+    Let an attempt to log in through, and forget it again unless the block raises.
+
+    :raises RateLimited: after too many failures from this address, for this name or for any
+    """
     counted = (("login_account", email, address or ""), ("login_address", address or ""))
     for scope, *ident in counted:
         throttling.throttle(scope, *ident)
+    yield
+    for scope, *ident in counted:
+        throttling.refund(scope, *ident)
+
+
+def _check(email: str, password: str) -> Proven:
     person, decoy = User.objects.with_email(email).filter(is_active=True).first(), _decoy()
     encoded = decoy if person is None else person.password
     is_right = check_password(password, encoded)
     if person is None or not is_right:
         raise InvalidCredentials
-    for scope, *ident in counted:
-        throttling.refund(scope, *ident)
     return Proven(person.id, email, encoded)
 
 

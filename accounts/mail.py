@@ -8,7 +8,7 @@ from functools import cache, partial
 
 import structlog
 from django.conf import settings
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, get_connection
 from django.db import transaction
 from django.utils.http import urlencode
 
@@ -75,7 +75,7 @@ def _link(page: str, **query: str) -> str:
 
 
 def _send(recipient: str, subject: str, text: str) -> None:
-    message = EmailMessage(subject, text, settings.DEFAULT_FROM_EMAIL, [recipient])
+    message = EmailMessage(subject, text, settings.DEFAULT_FROM_EMAIL, [recipient], connection=get_connection())
     if not _waiting.acquire(timeout=settings.EMAIL_TIMEOUT):
         logger.error("accounts.letter.lost", error="backlog")
         return

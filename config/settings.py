@@ -99,7 +99,7 @@ PERMISSIONS_POLICY = "camera=(), geolocation=(), microphone=(), payment=(), usb=
 # --- What it is made of ---------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "config.apps.BackOfficeConfig",  # django.contrib.admin behind a second factor
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -267,7 +267,10 @@ SILENCED_SYSTEM_CHECKS = ["auth.E003"]
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 PASSWORD_HASHERS = ["accounts.hashers.DeskArgon2", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("email", "name")},
+    },
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
@@ -283,6 +286,7 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="desk@localhost")
 CLIENT_APP_URL = env.str("CLIENT_APP_URL", default="http://localhost:8000")
 TOKEN_LIFETIME = timedelta(hours=env.int("TOKEN_LIFETIME_HOURS", default=24))
 TOKEN_IDLE_LIFETIME = timedelta(hours=env.int("TOKEN_IDLE_LIFETIME_HOURS", default=12))
+OTP_ADMIN_HIDE_SENSITIVE_DATA = True  # nobody reads somebody else's second factor
 PASSWORD_RESET_TIMEOUT = 24 * 3600  # also how long a letter that asks to confirm an address is good for
 PASSWORD_HASHES_AT_ONCE = env.int("PASSWORD_HASHES_AT_ONCE", default=4)
 

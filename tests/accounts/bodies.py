@@ -12,7 +12,7 @@ PASSWORD = "a-quiet-otter-in-may"
 IBAN = "GB33BUKB20201555555555"
 
 
-def key() -> dict[str, str]:
+def key() -> dict[str, Any]:
     """A fresh Idempotency-Key header, as the test client takes headers."""
     return {"HTTP_IDEMPOTENCY_KEY": f"key-{uuid7()}"}
 

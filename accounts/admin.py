@@ -1,0 +1,156 @@
+"""People as staff see them; what changes somebody's standing is an action with a reason, done by a service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts.models import ApiToken, Freeze, TradingAccount, User, Verification
+from accounts.services import freezes, verifications
+from core.admin import ReadOnlyAdmin
+from core.api.requests import actor_of
+from core.errors import DomainError
+
+
+class Reason(ActionForm):
+    """Asked for beside the list of actions; the services refuse to act without."""
+
+    reason = forms.CharField(required=False, max_length=500, label="Reason:")
+
+
+def _each(
+    model_admin: ReadOnlyAdmin, request: HttpRequest, rows: QuerySet[Any], act: Callable[[Any, str], object], done: str
+) -> None:
+    """Act on every row chosen, in a transaction of its own, and tell which were refused and why."""
+    reason = request.POST.get("reason", "")
+    count = 0
+    for row in rows.order_by("pk"):
+        try:
+            act(row, reason)
+        except DomainError as refusal:
+            model_admin.message_user(request, f"{row}: {refusal.detail}", messages.ERROR)
+        else:
+            count += 1
+    if count:
+        model_admin.message_user(request, f"{count} {done}.", messages.SUCCESS)
+
+
+@admin.register(User)
+class UserAdmin(ReadOnlyAdmin):
+    list_display = ("email", "name", "country", "is_staff", "is_active", "email_confirmed_at", "created_at")
+    list_filter = ("is_staff", "is_active")
+    search_fields = ("=id", "=email", "=phone", "=referral_code")
+    search_help_text = "An id, an email address in lower case, a phone number, or a referral code"
+    exclude = ("password",)
+    action_form = Reason
+    actions = ("freeze_login", "freeze_trading", "freeze_deposits", "freeze_withdrawals")
+
+    def has_freeze_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.add_freeze")
+
+    @admin.action(description="Freeze log-in, and log out everywhere", permissions=["freeze"])
+    def freeze_login(self, request: HttpRequest, rows: QuerySet[User]) -> None:
+        self._freeze(request, rows, Freeze.Scope.LOGIN)
+
+    @admin.action(description="Freeze trading", permissions=["freeze"])
+    def freeze_trading(self, request: HttpRequest, rows: QuerySet[User]) -> None:
+        self._freeze(request, rows, Freeze.Scope.TRADING)
+
+    @admin.action(description="Freeze deposits", permissions=["freeze"])
+    def freeze_deposits(self, request: HttpRequest, rows: QuerySet[User]) -> None:
+        self._freeze(request, rows, Freeze.Scope.DEPOSITS)
+
+    @admin.action(description="Freeze withdrawals", permissions=["freeze"])
+    def freeze_withdrawals(self, request: HttpRequest, rows: QuerySet[User]) -> None:
+        self._freeze(request, rows, Freeze.Scope.WITHDRAWALS)
+
+    def _freeze(self, request: HttpRequest, rows: QuerySet[User], scope: str) -> None:
+        def act(row: User, reason: str) -> object:
+            return freezes.place_freeze(owner=row.pk, scope=scope, reason=reason, actor=actor_of(request))
+
+        _each(self, request, rows, act, "frozen")
+
+
+@admin.register(TradingAccount)
+class TradingAccountAdmin(ReadOnlyAdmin):
+    list_display = ("number", "owner", "environment", "currency", "leverage", "is_self_trading", "created_at")
+    list_filter = ("environment",)
+    list_select_related = ("owner",)
+    search_fields = ("=number", "=owner__id")
+    search_help_text = "An account's number, or a client's id"
+
+
+@admin.register(Verification)
+class VerificationAdmin(ReadOnlyAdmin):
+    list_display = ("owner", "status", "submitted_at", "reviewed_at", "reviewed_by")
+    list_filter = ("status",)
+    list_select_related = ("owner", "reviewed_by")
+    search_fields = ("=id", "=owner__id")
+    search_help_text = "A verification's id, or a client's"
+    action_form = Reason
+    actions = ("start_review", "approve", "reject", "ask_for_more")
+
+    _status: ClassVar[type[Verification.Status]] = Verification.Status
+
+    def has_review_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.change_verification")
+
+    @admin.action(description="Take into review", permissions=["review"])
+    def start_review(self, request: HttpRequest, rows: QuerySet[Verification]) -> None:
+        self._review(request, rows, self._status.IN_REVIEW, "taken into review")
+
+    @admin.action(description="Approve", permissions=["review"])
+    def approve(self, request: HttpRequest, rows: QuerySet[Verification]) -> None:
+        self._review(request, rows, self._status.APPROVED, "approved")
+
+    @admin.action(description="Reject", permissions=["review"])
+    def reject(self, request: HttpRequest, rows: QuerySet[Verification]) -> None:
+        self._review(request, rows, self._status.REJECTED, "rejected")
+
+    @admin.action(description="Ask the client for more; they read the reason", permissions=["review"])
+    def ask_for_more(self, request: HttpRequest, rows: QuerySet[Verification]) -> None:
+        self._review(request, rows, self._status.ACTION_REQUIRED, "sent back")
+
+    def _review(self, request: HttpRequest, rows: QuerySet[Verification], outcome: str, done: str) -> None:
+        def act(row: Verification, reason: str) -> object:
+            return verifications.review_verification(
+                verification_id=row.pk, outcome=outcome, reason=reason, actor=actor_of(request)
+            )
+
+        _each(self, request, rows, act, done)
+
+
+@admin.register(Freeze)
+class FreezeAdmin(ReadOnlyAdmin):
+    list_display = ("owner", "scope", "reason", "placed_at", "placed_by", "expires_at", "lifted_at", "lifted_by")
+    list_filter = ("scope",)
+    list_select_related = ("owner",)
+    search_fields = ("=id", "=owner__id")
+    search_help_text = "A freeze's id, or a client's"
+    action_form = Reason
+    actions = ("lift",)
+
+    def has_lift_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.change_freeze")
+
+    @admin.action(description="Lift", permissions=["lift"])
+    def lift(self, request: HttpRequest, rows: QuerySet[Freeze]) -> None:
+        def act(row: Freeze, reason: str) -> object:
+            return freezes.lift_freeze(freeze_id=row.pk, reason=reason, actor=actor_of(request))
+
+        _each(self, request, rows, act, "lifted")
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ReadOnlyAdmin):
+    list_display = ("prefix", "owner", "name", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at")
+    list_select_related = ("owner",)
+    search_fields = ("=id", "=prefix", "=owner__id")
+    search_help_text = "A token's id or prefix, or a client's id"
+    exclude = ("digest",)
