@@ -246,6 +246,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
     "APPEND_COMPONENTS": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
+    "GET_MOCK_REQUEST": "core.api.schema.mock_request",
+    "POSTPROCESSING_HOOKS": [],  # choices stay where they are used, instead of under made-up names
 }
 
 #: Attempts per period, counted over all processes: `<count>/<s|m|h>`.

@@ -90,6 +90,7 @@ class StatementView(ListAPIView[Entry]):
     scopes = {"GET": "read"}
     serializer_class = serializers.StatementLine
     renderer_classes = (ProblemAwareJSONRenderer, StatementCSV)
+    queryset = Entry.objects.none()  # what the API document looks at; a request gets its own below
     filterset_class = EntryFilter
     ordering = "-wallet_version"
 

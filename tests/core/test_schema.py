@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.staticfiles import finders
 from django.test import Client
+from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 
@@ -102,3 +103,18 @@ def test_the_page_loads_only_from_here() -> None:
     script = Client().get("/api/docs?script=")
     assert script.headers["Content-Type"].startswith("application/javascript")
     assert b"/api/schema" in script.content
+
+
+@pytest.mark.urls("config.urls")
+def test_the_desks_own_document_is_valid_and_complete() -> None:
+    GENERATOR_STATS.reset()
+    made = SchemaGenerator().get_schema(request=None, public=True)
+    validate_schema(made)
+    assert (GENERATOR_STATS._warn_cache, GENERATOR_STATS._error_cache) == ({}, {})
+    for path, operations in made["paths"].items():
+        for method, operation in operations.items():
+            problems = [response for status, response in operation["responses"].items() if status >= "400"]
+            assert problems, (path, method)
+            assert all(list(problem["content"]) == ["application/problem+json"] for problem in problems)
+    ids = [operation["operationId"] for operations in made["paths"].values() for operation in operations.values()]
+    assert len(ids) == len(set(ids))
