@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.utils import timezone
@@ -158,8 +158,9 @@ def _lock(sql: str, keys: Sequence[K], *, key: Callable[[LockedWallet], K]) -> t
     rows = db.fetch_all(sql, {"keys": list(dict.fromkeys(keys))})
     metrics.LOCK_WAIT_SECONDS.observe(time.perf_counter() - started)
     locked = {}
-    for row in rows:
-        wallet = LockedWallet(*row[:16], bytes(row[16]), frozenset(row[17]), serial)
+    for *columns, head, kill_switches in rows:
+        facts: list[Any] = [*columns, bytes(head), frozenset(kill_switches), serial]
+        wallet = LockedWallet(*facts)
         if wallet.kind in GATED_KINDS:
             locked[key(wallet)] = wallet
     for wanted in keys:
@@ -170,7 +171,8 @@ def _lock(sql: str, keys: Sequence[K], *, key: Callable[[LockedWallet], K]) -> t
 
 def house(kind: Kind, currency: str, environment: str) -> HouseWallet:
     """The house's wallet of this kind; its id is computed, so nothing is read and nothing is locked."""
-    assert kind not in GATED_KINDS and currency in CURRENCIES
+    assert kind not in GATED_KINDS
+    assert currency in CURRENCIES
     return HouseWallet(derived_uuid7("house-wallet", kind, currency, environment), environment, currency)
 
 
@@ -319,7 +321,8 @@ def post(
     assert (claim is None) != (digest is None), "every posting has a permanent digest: its claim's or its own"
     legs = [leg for leg in legs if leg.amount]
     currencies = {(leg.wallet.currency, leg.wallet.environment) for leg in legs}
-    assert len(legs) >= 2 and len(currencies) == 1, "a posting has two legs or more, in one currency and environment"
+    assert len(legs) >= 2, "a posting has two legs or more"
+    assert len(currencies) == 1, "a posting stays in one currency and environment"
     assert sum(leg.amount for leg in legs) == 0, "a posting sums to zero"
     currency, environment = currencies.pop()
     assert all(leg.amount == book(leg.amount, currency) for leg in legs), "amounts are booked at the minor unit"
@@ -349,7 +352,8 @@ def post(
         params |= idempotency.completion(claim, given, now)
     moved, entries, answered = db.fetch_all(_POST_ONLY_SQL if claim is None else _POST_AND_ANSWER_SQL, params)[0]
     assert moved == len(built.after), "a wallet changed under its lock"
-    assert entries == len(legs) and answered == (claim is not None)
+    assert entries == len(legs)
+    assert answered == (claim is not None)
     for before, after in zip(built.before, built.after, strict=True):
         before.balance, before.held, before.version, before.head = after.balance, after.held, after.version, after.head
         before.realized_profit = after.realized_profit
