@@ -29,7 +29,7 @@ ZERO = Decimal(0)
 
 def person() -> UUID:
     """A client of whom nothing is known but an id."""
-    return User.objects.create(email=f"{uuid7()}@example.com", password="!").pk  # type: ignore[no-any-return]
+    return User.objects.create(email=f"{uuid7()}@example.com", password="!").pk
 
 
 def wallet(
@@ -79,7 +79,8 @@ def transfer(source: Wallet, target: Wallet, amount: Decimal | str, *, key: str 
 
 def balance_of(wallet: Wallet) -> Decimal:
     """What the wallet holds now, whatever it held when it was read."""
-    return Wallet.objects.values_list("balance", flat=True).get(pk=wallet.pk)
+    balance: Decimal = Wallet.objects.get(pk=wallet.pk).balance
+    return balance
 
 
 # --- At once --------------------------------------------------------------------------------------------------------

@@ -54,10 +54,10 @@ def refusal(sql: str, params: Any = None) -> str:
 
 def row_of(instance: models.Model) -> dict[str, Any]:
     """The row as JSON, as the database spells it."""
-    table, key = instance._meta.db_table, instance._meta.pk.column  # type: ignore[union-attr]  # every model has a key
+    table, key = instance._meta.db_table, instance._meta.pk.column
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT to_jsonb(t) FROM {table} t WHERE {key} = %s", [instance.pk])
-        (row,) = cursor.fetchone() or (None,)
+        (row,) = cursor.fetchone() or ("",)
     decoded: dict[str, Any] = json.loads(row)
     return decoded
 
@@ -68,7 +68,7 @@ INSERT = "INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{tabl
 def refused_copy(instance: models.Model, **other: Any) -> str:
     """What refuses a row that is like this one but for its key and the columns named."""
     table = instance._meta.db_table
-    row = row_of(instance) | {instance._meta.pk.column: str(uuid7())} | other  # type: ignore[union-attr]
+    row = row_of(instance) | {instance._meta.pk.column: str(uuid7())} | other
     return refusal(INSERT.format(table=table), [json.dumps([row], default=str)])
 
 
@@ -92,10 +92,10 @@ def history(db: None) -> Iterator[None]:
         audit.record("tests.row.written", actor=Actor.system(), owner=row.owner_id, subject=row)
     execute("SET CONSTRAINTS ALL IMMEDIATE")  # else TRUNCATE stumbles over foreign keys that still have to be checked
     kept = (LedgerTransaction, Entry, Seal, AuditEvent, Wallet)
-    before = [sorted(model.objects.values_list(), key=str) for model in kept]  # type: ignore[attr-defined]
+    before = [sorted(model.objects.values_list(), key=str) for model in kept]
     assert all(before)
     yield
-    assert [sorted(model.objects.values_list(), key=str) for model in kept] == before  # type: ignore[attr-defined]
+    assert [sorted(model.objects.values_list(), key=str) for model in kept] == before
 
 
 @pytest.mark.parametrize(
@@ -552,7 +552,7 @@ def test_a_withdrawal_is_approved_by_others_and_a_large_one_by_two(db: None) -> 
 def numeric_columns() -> list[tuple[str, str]]:
     """Every NUMERIC column of every table of ours, as the models have them."""
     return [
-        (model._meta.db_table, column.column)
+        (model._meta.db_table, str(column.column))
         for room in ROOMS
         for model in apps.get_app_config(room).get_models()
         for column in model._meta.local_fields
