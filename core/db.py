@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 import structlog
 from django.db import Error as DatabaseFault
 from django.db import IntegrityError, connection, transaction
+from psycopg_pool import PoolTimeout, TooManyRequests
 
 from core import metrics
 from core.errors import (
@@ -56,6 +57,7 @@ class Fault(Enum):
     OUTCOME_UNKNOWN = "outcome_unknown"  # during COMMIT: only the idempotency key knows
     READ_ONLY = "read_only"  # a fail-over left us on a standby
     IDLE_TIMEOUT = "idle_timeout"  # we held a transaction open and did nothing: our bug, and nothing happened
+    SATURATED = "saturated"  # the pool has no connection for us: waiting for it again would only lengthen the queue
     OTHER = "other"
 
 
@@ -76,6 +78,7 @@ _REFUSAL_BY_FAULT: dict[Fault, type[DomainError]] = {
     Fault.OUTCOME_UNKNOWN: OutcomeUnknown,
     Fault.READ_ONLY: DatabaseUnavailable,
     Fault.IDLE_TIMEOUT: Unavailable,
+    Fault.SATURATED: Unavailable,
     Fault.OTHER: Internal,
 }
 
@@ -88,7 +91,8 @@ _REFUSAL_BY_SQLSTATE: dict[str | None, type[DomainError]] = {
 
 #: What may run again, and how often. A deadlock or a lock time-out has released everything; a lost link before COMMIT
 #: has changed nothing; a read-only or idle-killed session is replaced once by a new one. A statement time-out is not
-#: here: its deadline is spent. 25P02 (aborted transaction) is not here either: it is always our own bug.
+#: here: its deadline is spent. An empty pool is not: the queue belongs in front of it. 25P02 (aborted transaction) is
+#: not here either: it is always our own bug.
 _RETRIES_BY_FAULT = {
     Fault.CONFLICT: RETRIES_MAX,
     Fault.LOCK_TIMEOUT: RETRIES_MAX,
@@ -120,6 +124,8 @@ def classify(error: DatabaseFault) -> Fault:
     """Read a database error as one of the faults we know how to answer."""
     if isinstance(error, CommitOutcomeUnknown):
         return Fault.OUTCOME_UNKNOWN
+    if isinstance(error.__cause__, PoolTimeout | TooManyRequests):
+        return Fault.SATURATED
     state = sqlstate(error)
     if state in _FAULT_BY_SQLSTATE:
         return _FAULT_BY_SQLSTATE[state]

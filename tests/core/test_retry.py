@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import psycopg_pool
 import pytest
 from django.db import DatabaseError, IntegrityError, InternalError, OperationalError, connection, transaction
 from structlog.testing import capture_logs
@@ -60,6 +61,8 @@ def caused(error: DatabaseError, cause: psycopg.Error) -> DatabaseError:
         (caused(InternalError(), psycopg.errors.ReadOnlySqlTransaction()), Fault.READ_ONLY, DatabaseUnavailable),
         (caused(InternalError(), psycopg.errors.IdleInTransactionSessionTimeout()), Fault.IDLE_TIMEOUT, Unavailable),
         (caused(InternalError(), psycopg.errors.InFailedSqlTransaction()), Fault.OTHER, Internal),
+        (caused(OperationalError(), psycopg_pool.PoolTimeout()), Fault.SATURATED, Unavailable),
+        (caused(OperationalError(), psycopg_pool.TooManyRequests()), Fault.SATURATED, Unavailable),
         (caused(OperationalError(), psycopg.errors.DiskFull()), Fault.OTHER, Internal),
         (caused(IntegrityError(), psycopg.errors.CheckViolation()), Fault.OTHER, Internal),
         (DatabaseError(), Fault.OTHER, Internal),
@@ -297,6 +300,26 @@ def test_a_broken_rule_and_an_aborted_transaction_are_not_run_again(switches: No
         with pytest.raises(error):
             service()
         assert service.attempts == 1
+    assert effect() == ""
+
+
+def test_an_empty_pool_is_not_queued_for_again(switches: None) -> None:
+    def wait_for_a_connection() -> None:
+        with (
+            connection.wrap_database_errors,
+            psycopg_pool.ConnectionPool(
+                connection.connection.info.dsn, min_size=1, max_size=1, timeout=0.05, open=True
+            ) as pool,
+        ):
+            pool.wait(10)
+            with pool.connection(), pool.connection():
+                raise AssertionError("there is only one")
+
+    service = Service(wait_for_a_connection)
+    with pytest.raises(Unavailable) as caught:
+        service()
+    assert service.attempts == 1
+    assert caught.value.retry_after_seconds == 1
     assert effect() == ""
 
 
