@@ -117,7 +117,7 @@ _COLUMNS = (
 # LockRows stands above Sort in the plan, so rows are locked in the order they are sorted. NO KEY: entries and orders
 # may still refer to the wallet meanwhile.
 _LOCK_SQL = (
-    "SELECT "
+    "SELECT "  # noqa: S608 - put together from our own column names
     + ", ".join(f"w.{column.strip()}" for column in _COLUMNS.split(","))
     + """,
        (SELECT coalesce(array_agg(k.scope), ARRAY[]::varchar[]) FROM core_killswitch k WHERE k.engaged)
@@ -284,7 +284,7 @@ def link(
     balance_after: Decimal,
     posted_at: datetime,
 ) -> bytes:
-    """The next link of a wallet's chain: SHA-256 over the formula's version, the previous link and the entry's facts."""
+    """The next link of a wallet's chain: SHA-256 over formula version, previous link and the entry's facts."""
     moment = posted_at.astimezone(UTC).isoformat(timespec="microseconds")
     facts = (
         f"{CHAIN_VERSION}|{previous.hex()}|{wallet}|{version}|{transaction}|{amount:.8f}|{balance_after:.8f}|{moment}"
@@ -292,10 +292,10 @@ def link(
     return sha256(facts.encode()).digest()
 
 
-def post(
+def post(  # noqa: PLR0913 - a posting has as many facts as an audit record, and each is named at the call
     legs: Sequence[Leg],
     *,
-    type: Type,
+    type: Type,  # noqa: A002 - the column's own name
     owner: UUID,
     actor: Actor,
     now: datetime,

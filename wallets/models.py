@@ -260,7 +260,7 @@ class UnfoldedLeg(models.Model):
 
 
 class BankAccount(models.Model):
-    """Where a client's withdrawals go. The number is encrypted; it is found by a keyed hash and shown by its last four."""
+    """Where a client's withdrawals go. The number is encrypted, found by a keyed hash and shown by its last four."""
 
     class Scheme(models.TextChoices):
         IBAN = "IBAN"

@@ -1,9 +1,11 @@
-import core.ids
+from decimal import Decimal
+
 import django.db.models.deletion
 import django.utils.timezone
-from decimal import Decimal
 from django.conf import settings
 from django.db import migrations, models
+
+import core.ids
 
 
 class Migration(migrations.Migration):
