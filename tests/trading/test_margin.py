@@ -270,6 +270,13 @@ def test_profit_keeps_every_step_of_its_way() -> None:
     assert result.amount == Decimal("5.07")
 
 
+def test_position_closed_where_it_opened_earns_nothing_and_is_called_a_profit() -> None:
+    result = earned(price_close=Decimal("1.2790"), account_currency="JPY", currency_digits=0)
+    assert result.conversion.path == ("USDJPY bid 108.4",)
+    assert result.amount == 0
+    assert margin.explain_profit(result)[-1]["label"] == "Profit, in JPY, rounded half-even to 0 decimals"
+
+
 def test_profit_is_refused_when_its_currency_cannot_be_converted() -> None:
     with pytest.raises(RateUnavailable):
         earned(account_currency="CHF")
@@ -350,6 +357,17 @@ def test_last_close_releases_exactly_what_is_left() -> None:
         volume_closed=Decimal("0.34"),
         currency_digits=2,
     ) == Decimal("434.86")
+
+
+def test_partial_close_releases_in_proportion_to_the_volume_that_was_opened() -> None:
+    assert margin.released(
+        locked_initial=Decimal("1000.00"),
+        locked_remaining=Decimal("750.00"),
+        volume_initial=Decimal(4),
+        volume_remaining=Decimal(3),
+        volume_closed=Decimal("0.5"),
+        currency_digits=2,
+    ) == Decimal("125.00")
 
 
 def test_partial_close_never_releases_more_than_is_left() -> None:
@@ -457,6 +475,12 @@ def test_swap_on_an_account_in_the_base_currency_uses_the_instruments_price() ->
     assert (result.in_quote, result.amount) == (Decimal(-1000), Decimal("-8.00"))
 
 
+def test_swap_rate_of_zero_converts_like_a_gain_and_books_nothing() -> None:
+    result = charged(EURUSD, "0", SwapMode.POINTS, account_currency="JPY", currency_digits=0)
+    assert result.conversion.path == ("USDJPY bid 108.4",)
+    assert result.amount == 0
+
+
 def test_swap_over_no_night_is_nothing() -> None:
     assert charged(EURUSD, "-7", SwapMode.POINTS, nights=0).amount == 0
 
@@ -498,6 +522,11 @@ def test_commission_is_lots_times_rate_bought_in_its_own_currency() -> None:
     assert pay("0", "USD").amount == 0
     with pytest.raises(AssertionError):
         pay("-1", "USD")
+
+
+def test_rate_per_million_becomes_a_rate_per_lot_to_the_last_digit() -> None:
+    rate = margin.rate_per_lot(EURUSD, price=Decimal("1.23457"), rate_per_million=Decimal("27.5"))
+    assert rate == Decimal("3.395067500")
 
 
 # --- Explanations -------------------------------------------------------------------------------------------------
@@ -554,13 +583,14 @@ def test_explained_profit_recomputes_line_by_line() -> None:
         lines = margin.explain_profit(result)
         assert_recomputes(lines, result.amount)
         assert lines[-1]["label"].startswith("Profit" if result.amount > 0 else "Loss")
-    assert [(line["formula"], line["value"]) for line in lines] == [
-        ("108.183 − 107.879", "0.304"),
-        ("0.304 × 100000 × 1", "30400"),
-        ("107.879", "107.879"),
-        ("30400 ÷ 107.879", "281.797198713373"),
-        ("281.797198713373", "281.80"),
+    assert [(line["label"], line["formula"], line["value"]) for line in lines] == [
+        ("Opening price − closing price", "108.183 − 107.879", "0.304"),
+        ("Price difference × contract size × lots, in JPY", "0.304 × 100000 × 1", "30400"),
+        ("USDJPY close, to divide by", "107.879", "107.879"),
+        ("Converted, in USD", "30400 ÷ 107.879", "281.797198713373"),
+        ("Profit, in USD, rounded half-even to 2 decimals", "281.797198713373", "281.80"),
     ]
+    assert margin.explain_profit(earned(side=BUY))[0]["label"] == "Closing price − opening price"
 
 
 def test_explained_figures_can_be_rebuilt_from_a_stored_path() -> None:

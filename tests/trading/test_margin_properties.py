@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trading import margin
-from trading.margin import AccountState, Contract, Conversion, Mode, Price, Rates, Side
+from trading.margin import AccountState, Contract, Conversion, Mode, Price, Rates, Side, SwapMode, SwapRate
 
 #: No time limit on an example: cores are shared, and slowness is not what these tests look for.
 unhurried = settings(deadline=None)
@@ -241,6 +241,9 @@ def test_parts_of_a_position_release_the_whole_margin_however_it_is_split(
             currency_digits=places,
         )
         assert 0 <= freed <= remaining_locked
+        if part < remaining_volume:
+            share = half_even(Fraction(locked) * part / volume, places)
+            assert Fraction(freed) == min(share, Fraction(remaining_locked))
         assert freed == margin.booked(freed, places), "what is released can be booked"
         remaining_volume, remaining_locked = remaining_volume - part, remaining_locked - freed
     assert remaining_volume == remaining_locked == 0
@@ -385,8 +388,28 @@ def test_results_do_not_depend_on_the_callers_decimal_context(
             rates=rates,
             currency_digits=2,
         )
+        swap = margin.swap(
+            contract,
+            rate=SwapRate(closed, SwapMode.ANNUAL_365),
+            volume=volume,
+            price=opened,
+            nights=3,
+            account_currency="USD",
+            rates=rates,
+            currency_digits=2,
+        )
+        charge = margin.commission(
+            volume=volume,
+            rate=margin.rate_per_lot(contract, price=opened, rate_per_million=closed),
+            rate_currency=contract.quote,
+            account_currency="USD",
+            rates=rates,
+            currency_digits=2,
+        )
         state = AccountState(balance=opened, credit=volume, floating=result.amount, held=locked.amount)
         return [
+            (swap.dividend, swap.in_quote, swap.amount, charge.dividend, charge.in_currency, charge.amount),
+            (freed(locked.amount), largest()),
             (result.in_quote, result.unrounded, result.amount, result.conversion.rate),
             (locked.in_margin_currency, locked.unrounded, locked.amount),
             (state.equity, state.free_margin, state.margin_level, margin.shown_level(state.margin_level)),
@@ -395,6 +418,26 @@ def test_results_do_not_depend_on_the_callers_decimal_context(
             (margin.explain_margin(locked), margin.explain_profit(result)),
         ]
 
+    def freed(initial: Decimal) -> Decimal:
+        return margin.released(
+            locked_initial=initial,
+            locked_remaining=initial,
+            volume_initial=three_parts,
+            volume_remaining=three_parts,
+            volume_closed=volume,
+            currency_digits=2,
+        )
+
+    def largest() -> Decimal:
+        return margin.max_volume(
+            free_margin=opened,
+            required=lambda lots: lots,
+            volume_min=Decimal("0.0001"),
+            volume_max=Decimal(1000000),
+            volume_step=Decimal("0.0001"),
+        )
+
+    three_parts = 3 * volume
     usual = everything()
     with decimal.localcontext(decimal.Context(prec=precision, rounding=ROUND_UP, traps=[decimal.InvalidOperation])):
         assert everything() == usual

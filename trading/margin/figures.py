@@ -46,7 +46,6 @@ def booked(amount: Decimal, decimals: int) -> Decimal:
     return amount.quantize(ONE.scaleb(-decimals), rounding=ROUND_HALF_EVEN) + ZERO
 
 
-@exact
 def plain(number: Decimal, decimals: int | None = None) -> str:
     """`number` as people write it: no exponent, no trailing zeros, rounded half-even if it has more than `decimals`."""
     text = format(number if decimals is None else booked(number, decimals), "f")
