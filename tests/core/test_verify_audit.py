@@ -1,0 +1,123 @@
+"""Every check of `verify_audit`, proven by breaking exactly what it guards."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from accounts.models import Freeze, Verification
+from accounts.services import freezes, switches, verifications
+from core import verification
+from core.audit import Actor
+from core.ids import uuid7
+from tests.cast import CastMember, alice, carol_staff
+from wallets.models import Deposit, Withdrawal
+from wallets.services import deposits, withdrawals
+
+
+@pytest.fixture
+def told(db: None, settings: Any) -> CastMember:
+    """A client about whom staff have decided everything that can be decided, each time leaving word."""
+    settings.PAYMENT_PROVIDER = "manual"
+    who, carol, dora = alice(), carol_staff().actor, carol_staff(email="dora@example.com").actor
+    bank = {
+        "holder": "Alice Archer",
+        "bank_name": "Commerzbank",
+        "code_type": "IBAN",
+        "number": "DE89370400440532013000",
+    }
+    assert who.api.post("/api/v1/me/bank-accounts", bank, headers=fresh_key()).status_code == 201
+    money = {"wallet": who.cash.number, "amount": "20.00"}
+    assert who.api.post("/api/v1/deposits", money, headers=fresh_key()).status_code == 201
+    assert who.api.post("/api/v1/withdrawals", money, headers=fresh_key()).status_code == 201
+    deposits.approve_deposit(deposit_id=Deposit.objects.get().pk, reason="Seen on our account", actor=carol)
+    leaving = Withdrawal.objects.get().pk
+    withdrawals.start_review(withdrawal_id=leaving, reason="Next in line", actor=carol)
+    withdrawals.approve_withdrawal(withdrawal_id=leaving, reason="Name matches", actor=dora)
+    Verification.objects.create(owner=who.user)
+    documents = [{"kind": "PASSPORT", "reference": "C01X00T47"}]
+    verifications.submit_verification(owner=who.user.pk, documents=documents, actor=who.actor)
+    submitted = Verification.objects.get().pk
+    for outcome in (Verification.Status.IN_REVIEW, Verification.Status.APPROVED):
+        verifications.review_verification(
+            verification_id=submitted, outcome=outcome, reason="Passport seen", actor=carol
+        )
+    freeze = freezes.place_freeze(owner=who.user.pk, scope=Freeze.Scope.TRADING, reason="Odd orders", actor=carol)
+    freezes.lift_freeze(freeze_id=freeze.pk, reason="Explained", actor=dora)
+    switches.throw_kill_switch(scope="WITHDRAWALS", reason="Drill", actor=carol)
+    return who
+
+
+def fresh_key() -> dict[str, str]:
+    return {"Idempotency-Key": str(uuid7())}
+
+
+def found() -> Counter[str]:
+    return Counter(one.check for one in verification.verify_audit())
+
+
+def corrupt(sql: str) -> None:
+    """Change what nobody may change, as only a superuser can."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(sql)
+        cursor.execute("SET LOCAL session_replication_role = origin")
+
+
+def test_finds_nothing_where_everything_was_told(told: CastMember) -> None:
+    assert verification.verify_audit() == []
+
+
+CORRUPTIONS = {
+    "trail_is_guarded": "ALTER TABLE core_auditevent DISABLE TRIGGER auditevent_is_append_only",
+    "ledger_is_guarded": "DROP TRIGGER entry_is_judged ON wallets_entry",
+    "deals_are_guarded": "ALTER TABLE trading_deal DISABLE TRIGGER ALL",
+    "events_are_as_old_as_their_ids": (
+        "UPDATE core_auditevent SET created_at = created_at - interval '1 day' WHERE action = 'core.kill_switch.thrown'"
+    ),
+    "actors_are_people": (
+        "UPDATE core_auditevent SET actor_id = gen_random_uuid() WHERE action = 'core.kill_switch.thrown'"
+    ),
+    "freezes_are_told": "DELETE FROM core_auditevent WHERE action = 'accounts.freeze.lifted'",
+    "reviews_are_told": "UPDATE accounts_verification SET status = 'REJECTED'",
+    "switches_are_told": "UPDATE core_killswitch SET engaged = false",
+    "withdrawals_are_told": "UPDATE wallets_withdrawal SET status = 'SENT'",
+    "deposit_reviews_are_told": "DELETE FROM core_auditevent WHERE action = 'wallets.deposit.approved'",
+}
+
+
+@pytest.mark.parametrize("check", CORRUPTIONS)
+def test_notices(told: CastMember, check: str) -> None:
+    corrupt(CORRUPTIONS[check])
+    assert found() == {check: 1}
+
+
+def test_notices_an_approval_that_was_put_in_by_hand(told: CastMember) -> None:
+    other = carol_staff(email="eve@example.com").user.pk
+    corrupt(f"UPDATE wallets_withdrawal SET second_approved_by_id = '{other}'")
+    assert found() == {"withdrawals_are_told": 1}
+
+
+def test_every_check_has_its_corruption() -> None:
+    assert set(verification.checks()) == set(CORRUPTIONS)
+
+
+def test_the_command_fails_on_a_break_and_names_it(committed_db: object) -> None:
+    switches.throw_kill_switch(scope="TRADING", reason="Drill", actor=Actor.system("drill"))
+    clean = StringIO()
+    call_command("verify_audit", as_json=True, stdout=clean)
+    assert json.loads(clean.getvalue())["breaks"] == []
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE core_killswitch SET engaged = false")
+    broken = StringIO()
+    with pytest.raises(CommandError):
+        call_command("verify_audit", as_json=True, stdout=broken)
+    (one,) = json.loads(broken.getvalue())["breaks"]
+    assert (one["check"], one["subject"]) == ("switches_are_told", "TRADING")
