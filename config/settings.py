@@ -288,6 +288,8 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="desk@localhost")
 CLIENT_APP_URL = env.str("CLIENT_APP_URL", default="http://localhost:8000")
 TOKEN_LIFETIME = timedelta(hours=env.int("TOKEN_LIFETIME_HOURS", default=24))
 TOKEN_IDLE_LIFETIME = timedelta(hours=env.int("TOKEN_IDLE_LIFETIME_HOURS", default=12))
+LOGIN_URL = "/admin/login/"
+LOGIN_REDIRECT_URL = "/admin/"  # clients have no pages here; only staff log in to one
 OTP_ADMIN_HIDE_SENSITIVE_DATA = True  # nobody reads somebody else's second factor
 PASSWORD_RESET_TIMEOUT = 24 * 3600  # also how long a letter that asks to confirm an address is good for
 PASSWORD_HASHES_AT_ONCE = env.int("PASSWORD_HASHES_AT_ONCE", default=4)
