@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from django import forms
-from django.contrib import admin, messages
-from django.contrib.admin.helpers import ActionForm
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.models import ApiToken, Freeze, TradingAccount, User, Verification
 from accounts.services import freezes, verifications
-from core.admin import ReadOnlyAdmin
+from core.admin import ReadOnlyAdmin, ReasonForm, act_on_each
 from core.api.requests import actor_of
-from core.errors import DomainError
-
-
-class Reason(ActionForm):
-    """Asked for beside the list of actions; the services refuse to act without."""
-
-    reason = forms.CharField(required=False, max_length=500, label="Reason:")
-
-
-def _each(
-    model_admin: ReadOnlyAdmin, request: HttpRequest, rows: QuerySet[Any], act: Callable[[Any, str], object], done: str
-) -> None:
-    """Act on every row chosen, in a transaction of its own, and tell which were refused and why."""
-    reason = request.POST.get("reason", "")
-    count = 0
-    for row in rows.order_by("pk"):
-        try:
-            act(row, reason)
-        except DomainError as refusal:
-            model_admin.message_user(request, f"{row}: {refusal.detail}", messages.ERROR)
-        else:
-            count += 1
-    if count:
-        model_admin.message_user(request, f"{count} {done}.", messages.SUCCESS)
 
 
 @admin.register(User)
@@ -48,7 +21,7 @@ class UserAdmin(ReadOnlyAdmin):
     search_fields = ("=id", "=email", "=phone", "=referral_code")
     search_help_text = "An id, an email address in lower case, a phone number, or a referral code"
     exclude = ("password",)
-    action_form = Reason
+    action_form = ReasonForm
     actions = ("freeze_login", "freeze_trading", "freeze_deposits", "freeze_withdrawals")
 
     def has_freeze_permission(self, request: HttpRequest) -> bool:
@@ -74,7 +47,7 @@ class UserAdmin(ReadOnlyAdmin):
         def act(row: User, reason: str) -> object:
             return freezes.place_freeze(owner=row.pk, scope=scope, reason=reason, actor=actor_of(request))
 
-        _each(self, request, rows, act, "frozen")
+        act_on_each(self, request, rows, act, "frozen")
 
 
 @admin.register(TradingAccount)
@@ -93,7 +66,7 @@ class VerificationAdmin(ReadOnlyAdmin):
     list_select_related = ("owner", "reviewed_by")
     search_fields = ("=id", "=owner__id")
     search_help_text = "A verification's id, or a client's"
-    action_form = Reason
+    action_form = ReasonForm
     actions = ("start_review", "approve", "reject", "ask_for_more")
 
     _status: ClassVar[type[Verification.Status]] = Verification.Status
@@ -123,7 +96,7 @@ class VerificationAdmin(ReadOnlyAdmin):
                 verification_id=row.pk, outcome=outcome, reason=reason, actor=actor_of(request)
             )
 
-        _each(self, request, rows, act, done)
+        act_on_each(self, request, rows, act, done)
 
 
 @admin.register(Freeze)
@@ -133,7 +106,7 @@ class FreezeAdmin(ReadOnlyAdmin):
     list_select_related = ("owner",)
     search_fields = ("=id", "=owner__id")
     search_help_text = "A freeze's id, or a client's"
-    action_form = Reason
+    action_form = ReasonForm
     actions = ("lift",)
 
     def has_lift_permission(self, request: HttpRequest) -> bool:
@@ -144,7 +117,7 @@ class FreezeAdmin(ReadOnlyAdmin):
         def act(row: Freeze, reason: str) -> object:
             return freezes.lift_freeze(freeze_id=row.pk, reason=reason, actor=actor_of(request))
 
-        _each(self, request, rows, act, "lifted")
+        act_on_each(self, request, rows, act, "lifted")
 
 
 @admin.register(ApiToken)

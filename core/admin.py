@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
+from core.errors import DomainError
 from core.models import AuditEvent, IdempotencyKey, JobRun, KillSwitch, ThrottleWindow
 
 #: Nobody pages through more than this, and counting further is what makes a list of millions slow.
@@ -54,6 +58,29 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in t
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         return [*self.get_fields(request, obj), *self.readonly_fields]
+
+
+class ReasonForm(ActionForm):
+    """Asked for beside the list of actions; the services refuse to act without."""
+
+    reason = forms.CharField(required=False, max_length=500, label="Reason:")
+
+
+def act_on_each(
+    model_admin: ReadOnlyAdmin, request: HttpRequest, rows: QuerySet[Any], act: Callable[[Any, str], object], done: str
+) -> None:
+    """Act on every row chosen, in a transaction of its own, and tell which were refused and why."""
+    reason = request.POST.get("reason", "")
+    count = 0
+    for row in rows.order_by("pk"):
+        try:
+            act(row, reason)
+        except DomainError as refusal:
+            model_admin.message_user(request, f"{row}: {refusal.detail}", messages.ERROR)
+        else:
+            count += 1
+    if count:
+        model_admin.message_user(request, f"{count} {done}.", messages.SUCCESS)
 
 
 @admin.register(AuditEvent)
