@@ -1,0 +1,273 @@
+"""
+One box is where we start: nothing in the model or the code may stand in the way of a second.
+
+The rules are those that let tables be distributed by client: read off the models, the database and the source, so that
+what is added later is covered the day it is added. Each exception has its reason, and goes when the reason goes.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import connection, models
+
+from core.ids import uuid7
+from tests import source
+
+ROOMS = ("core", "wallets", "accounts", "trading", "referrals")
+
+#: Tables that belong to nobody: small and copied to every shard, or the broker's own.
+GLOBAL = {
+    "core.JobRun": "runs of the desk's own commands",
+    "core.KillSwitch": "a handful of switches, read everywhere",
+    "core.ThrottleWindow": "counts attempts, also of people who are nobody yet",
+    "wallets.Seal": "covers every wallet at once",
+    "wallets.UnfoldedLeg": "legs of the house's wallets, which are the house's",
+    "accounts.User": "is the owner",
+    "trading.Instrument": "terms that are the same for everybody",
+    "trading.Quote": "prices that are the same for everybody",
+}
+
+#: Keys that are not made by `uuid7`.
+NATURAL_KEYS = {
+    "core.KillSwitch": "the scope is its name",
+    "core.ThrottleWindow": "a digest of what is counted",
+    "wallets.UnfoldedLeg": "the id of the entry it repeats, itself a version 7",
+    "trading.Instrument": "the symbol is its name",
+    "trading.Quote": "one per instrument",
+}
+
+#: What is unique over all clients, although a shard can only see its own. Past one box, a small directory that is not
+#: distributed (number → owner) keeps each of these, as it is needed for finding the shard anyway.
+GLOBALLY_UNIQUE = {
+    "wallets.Wallet.number": "a transfer names its target by it, without knowing whose it is",
+    "wallets.Deposit.provider,provider_reference": "one payment at the provider is one credit here, whoever it is for",
+    "accounts.TradingAccount.number": "what a client says on the telephone",
+    "accounts.ApiToken.digest": "a token is looked up before its owner is known",
+    "trading.Position.number": "what a client says on the telephone",
+}
+
+#: A row's one partner row, of the same owner: unique within the owner already, since the partner's id is.
+SAME_OWNERS_PARTNER = (models.OneToOneField,)
+
+#: Integers that count nothing: bounded by what they mean.
+BOUNDED_INTEGERS = {
+    "core.IdempotencyKey.response_status": "an HTTP status",
+    "accounts.TradingAccount.leverage": "1 to 10,000, by a CHECK",
+    "trading.Instrument.digits": "decimals of a price",
+    "trading.Instrument.leverage_max": "a leverage",
+    "trading.Instrument.quote_age_seconds_max": "seconds",
+    "trading.Instrument.replay_spread_points": "points",
+    "trading.Position.leverage": "a leverage",
+}
+
+#: Triggers that look at more than the row at hand, and what would happen without them.
+TRIGGERS_THAT_LOOK_AROUND = {
+    "entry_is_judged": "reads one posting and its wallets; across shards a posting is two, each with both its legs,"
+    " and either is right without being judged, since the ledger builds it right",
+    "ledgertransaction_is_judged": "reads the entries of one posting",
+}
+
+
+def models_of_ours() -> list[type[models.Model]]:
+    return [model for room in ROOMS for model in apps.get_app_config(room).get_models()]
+
+
+def label(model: type[models.Model]) -> str:
+    return model._meta.label
+
+
+def owned() -> list[type[models.Model]]:
+    return [model for model in models_of_ours() if label(model) not in GLOBAL]
+
+
+def _own_field(model: type[models.Model], name: str) -> models.Field[Any, Any]:
+    (field,) = (field for field in model._meta.local_fields if field.name == name)
+    return field
+
+
+def names(model: type[models.Model]) -> set[str]:
+    return {field.name for field in model._meta.local_fields}
+
+
+# --- Rule 1: every client-owned row says whose it is ------------------------------------------------------------------
+
+
+def test_every_client_owned_row_has_an_owner() -> None:
+    without = [label(model) for model in owned() if "owner" not in names(model)]
+    assert without == [], "add `owner`, or list the table as global with a reason"
+    nullable = [label(model) for model in owned() if _own_field(model, "owner").null]
+    assert nullable == []
+
+
+def test_no_table_is_called_global_for_nothing() -> None:
+    known = {label(model): model for model in models_of_ours()}
+    assert set(GLOBAL) <= set(known)
+    assert [name for name in GLOBAL if "owner" in names(known[name])] == []
+
+
+def test_nobody_changes_an_owner() -> None:
+    """A row that moved to another shard would leave its history behind."""
+    changes = []
+    for module in source.modules():
+        for node in ast.walk(module.tree):
+            targets = getattr(node, "targets", [getattr(node, "target", None)])
+            if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
+                changes += [
+                    module.at(node)
+                    for target in targets
+                    if isinstance(target, ast.Attribute) and target.attr in {"owner", "owner_id"}
+                ]
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "update":
+                changes += [module.at(node) for word in node.keywords if word.arg in {"owner", "owner_id"}]
+    changes += [place for place, sql in source.statements() if _sets_owner(sql)]
+    assert changes == []
+
+
+def _sets_owner(sql: str) -> bool:
+    """Whether an UPDATE assigns the owner, between its SET and what ends the list of assignments."""
+    assignments = re.findall(r"\bUPDATE\b.*?\bSET\b(.*?)(?:\bFROM\b|\bWHERE\b|\bRETURNING\b|$)", sql, re.DOTALL)
+    return any(re.search(r"\bowner(_id)?\s*=", part) for part in assignments)
+
+
+# --- Rule 2: ids are made here, public numbers are something else -----------------------------------------------------
+
+
+def test_primary_keys_are_version_7_made_by_the_application() -> None:
+    others = []
+    for model in models_of_ours():
+        key = model._meta.pk
+        if not (isinstance(key, models.UUIDField) and key.default is uuid7):
+            others.append(label(model))
+    assert sorted(others) == sorted(NATURAL_KEYS)
+
+
+def test_public_numbers_are_not_keys() -> None:
+    numbered = [model for model in models_of_ours() if "number" in names(model)]
+    assert numbered
+    numbers = {label(model): _own_field(model, "number") for model in numbered}
+    assert [name for name, field in numbers.items() if field.primary_key or not field.unique] == []
+
+
+# --- Rule 3: what is unique is unique within an owner -----------------------------------------------------------------
+
+
+def unique_sets(model: type[models.Model]) -> list[tuple[str, ...]]:
+    fields = [
+        (field.name,)
+        for field in model._meta.local_fields
+        if field.unique and not field.primary_key and not isinstance(field, SAME_OWNERS_PARTNER)
+    ]
+    constraints = [
+        tuple(constraint.fields)
+        for constraint in model._meta.constraints
+        if isinstance(constraint, models.UniqueConstraint)
+    ]
+    return fields + constraints + [tuple(names) for names in model._meta.unique_together]
+
+
+def test_unique_constraints_contain_the_owner() -> None:
+    found = {
+        f"{label(model)}.{','.join(columns)}"
+        for model in owned()
+        for columns in unique_sets(model)
+        if "owner" not in columns
+    }
+    assert sorted(found) == sorted(GLOBALLY_UNIQUE)
+
+
+def test_a_partner_row_has_the_same_owner() -> None:
+    partners = [
+        (label(model), field.related_model)
+        for model in owned()
+        for field in model._meta.local_fields
+        if isinstance(field, SAME_OWNERS_PARTNER)
+    ]
+    assert partners
+    assert [name for name, partner in partners if label(partner) in GLOBAL] == []
+
+
+# --- Rule 6: nothing that needs one session or one server -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pattern,example",
+    [
+        # a session's lock outlives its transaction, and behind a pooler its client
+        (r"\bpg_(try_)?advisory_(un)?lock(_shared|_all)?\b", "SELECT pg_advisory_lock(1)"),
+        (r"\bLISTEN\s+\w|\bNOTIFY\s+\w|\bpg_notify\b", "LISTEN prices"),
+        (r"\bWITH\s+HOLD\b", "DECLARE c CURSOR WITH HOLD FOR SELECT 1"),
+        (r"\bCREATE\s+(TEMP|TEMPORARY)\b", "CREATE TEMP TABLE mine (id uuid)"),
+        (r"\bLOCK\s+TABLE\b", "LOCK TABLE wallets_wallet"),
+        (r"\b(BIG)?SERIAL\b", "CREATE TABLE mine (id BIGSERIAL)"),
+    ],
+)
+def test_no_sql_needs_a_session_or_the_only_server(pattern: str, example: str) -> None:
+    assert re.search(pattern, example)
+    assert not re.search(pattern, "SELECT pg_try_advisory_xact_lock(1)")
+    assert [place for place, sql in source.statements() if re.search(pattern, sql, re.IGNORECASE)] == []
+
+
+def test_cursors_on_the_server_are_opened_in_one_place() -> None:
+    """`core.snapshot` opens them inside a transaction; a queryset's own would be held beyond it."""
+    opened = [
+        module.at(node)
+        for module in source.modules()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and node.attr in {"iterator", "aiterator", "chunked_cursor"}
+    ]
+    assert opened == []
+    declared = {place.partition(":")[0] for place, sql in source.statements() if re.search(r"\bDECLARE \{?\w", sql)}
+    assert declared <= {"core/snapshot.py"}
+
+
+def test_triggers_judge_rows_and_not_tables(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT t.tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid"
+            " WHERE NOT t.tgisinternal AND c.relnamespace = 'public'::regnamespace"
+            "   AND p.proname <> 'desk_refuse_change'"
+        )
+        assert sorted(name for (name,) in cursor.fetchall()) == sorted(TRIGGERS_THAT_LOOK_AROUND)
+
+
+# --- Rule 7: clocks are the application's ----------------------------------------------------------------------------
+
+
+def test_timestamps_come_from_the_application() -> None:
+    automatic = [
+        f"{label(model)}.{field.name}"
+        for model in models_of_ours()
+        for field in model._meta.local_fields
+        if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False) or field.has_db_default()
+    ]
+    assert automatic == []
+
+
+# --- Rule 8: counters do not run out ----------------------------------------------------------------------------------
+
+
+def test_counters_are_bigint() -> None:
+    small = {
+        f"{label(model)}.{field.name}"
+        for model in models_of_ours()
+        for field in model._meta.local_fields
+        if isinstance(field, models.IntegerField) and not isinstance(field, models.BigIntegerField)
+    }
+    assert sorted(small) == sorted(BOUNDED_INTEGERS)
+
+
+def test_sequences_are_bigint(db: None) -> None:
+    tables = tuple(f"{room}_%" for room in ROOMS)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT sequencename FROM pg_sequences WHERE sequencename LIKE ANY (%s) AND data_type <> 'bigint'::regtype",
+            [list(tables)],
+        )
+        assert cursor.fetchall() == []
+        cursor.execute("SELECT count(*) FROM pg_sequences WHERE sequencename LIKE ANY (%s)", [list(tables)])
+        assert cursor.fetchone() != (0,)
