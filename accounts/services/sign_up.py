@@ -238,7 +238,7 @@ def _complete(user: User, person: NewPerson, details: LiveDetails, *, actor: Act
         user.save(update_fields=[*names, "updated_at"])
     except IntegrityError as error:
         if db.constraint(error) == "user_phone":
-            raise PhoneTaken from error
+            raise PhoneTaken(errors=[_named("phone", PhoneTaken)]) from error
         raise
     audit.record("accounts.person.completed", actor=actor, owner=user.pk, subject=user, before=before, after=wanted)
 

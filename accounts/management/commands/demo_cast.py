@@ -162,9 +162,10 @@ class Cast:
         account = sign_up.AccountTerms("USD", settings.LEVERAGE_DEFAULT)
         hashed = credentials.hash_password(password, email=role.email, name=role.name)
         owner = sign_up.newcomer_id(role.email)
+        newcomer = Actor(owner, ActorKind.CLIENT, self.actor.request_id)
         if role.iban is None:
             claim = _claim(sign_up.SIGN_UP_DEMO, owner, role)
-            sign_up.sign_up_demo(person=person, password=hashed, account=account, claim=claim, actor=self.actor)
+            sign_up.sign_up_demo(person=person, password=hashed, account=account, claim=claim, actor=newcomer)
         else:
             sign_up.sign_up_live(
                 person=person,
@@ -172,7 +173,7 @@ class Cast:
                 password=hashed,
                 account=account,
                 claim=_claim(sign_up.SIGN_UP_LIVE, owner, role),
-                actor=self.actor,
+                actor=newcomer,
             )
         return User.objects.with_email(role.email).get()
 
