@@ -278,15 +278,17 @@ def _reckon(
         volume_step=instrument.volume_step,
     )
     if (needed := required(opening.volume)) > before.free_margin:
-        opening.refusals.append(
-            MarginInsufficient(
-                required=show(needed, currency),
-                available=show(before.free_margin, currency),
-                shortfall=show(needed - before.free_margin, currency),
-                currency=currency,
-                max_volume=trimmed(opening.max_volume),
-            )
-        )
+        opening.refusals.append(_margin_refusal(needed, before.free_margin, currency, opening.max_volume))
+
+
+def _margin_refusal(needed: Decimal, free: Decimal, currency: str, max_volume: Decimal) -> MarginInsufficient:
+    return MarginInsufficient(
+        required=show(needed, currency),
+        available=show(free, currency),
+        shortfall=show(needed - free, currency),
+        currency=currency,
+        max_volume=trimmed(max_volume),
+    )
 
 
 def stop_out_price(

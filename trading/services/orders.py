@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -158,16 +159,11 @@ def _store_order(ticket: _Ticket, claim: Claim, *, status: Order.Status, refusal
     )
 
 
-def _fill(ticket: _Ticket, claim: Claim, actor: Actor) -> Answer:
-    """Write order, position and deal, hold the margin and charge the commission; every figure is known by now."""
-    opening, wallet, now = ticket.opening, ticket.wallet, timezone.now()
+def _store_position(ticket: _Ticket, claim: Claim, *, number: int, now: datetime) -> None:
+    opening = ticket.opening
     assert opening.margin
     assert opening.commission
     assert opening.price is not None
-    assert opening.held_after is not None
-    commission = opening.commission.amount
-    _store_order(ticket, claim, status=Order.Status.FILLED)
-    number = selectors.next_position_number()
     Position.objects.create(
         id=ticket.position_id,
         number=number,
@@ -182,10 +178,23 @@ def _fill(ticket: _Ticket, claim: Claim, actor: Actor) -> Answer:
         leverage=opening.margin.leverage,
         margin_initial=opening.margin.amount,
         margin_locked=opening.margin.amount,
-        commission=commission,
+        commission=opening.commission.amount,
         opened_at=now,
         updated_at=now,
     )
+
+
+def _fill(ticket: _Ticket, claim: Claim, actor: Actor) -> Answer:
+    """Write order, position and deal, hold the margin and charge the commission; every figure is known by now."""
+    opening, wallet, now = ticket.opening, ticket.wallet, timezone.now()
+    assert opening.margin
+    assert opening.commission
+    assert opening.price is not None
+    assert opening.held_after is not None
+    commission = opening.commission.amount
+    _store_order(ticket, claim, status=Order.Status.FILLED)
+    number = selectors.next_position_number()
+    _store_position(ticket, claim, number=number, now=now)
     receipt = partial(_receipt, ticket=ticket, number=number, now=now)
     if commission:
         house = ledger.house(Kind.HOUSE_COMMISSION, wallet.currency, wallet.environment)
