@@ -54,11 +54,13 @@ UPDATE core_throttlewindow SET tokens_at = tokens_at - %(interval)s::interval WH
 
 _RESET_SQL = "DELETE FROM core_throttlewindow WHERE key = %(key)s::bytea RETURNING key"
 
+# MATERIALIZED, since a LIMIT that the planner may evaluate for each row is no limit.
 _PURGE_SQL = """
-DELETE FROM core_throttlewindow
- WHERE key IN (SELECT key FROM core_throttlewindow WHERE tokens_at < %(before)s::timestamptz
-               LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-RETURNING key
+WITH quiet AS MATERIALIZED (
+    SELECT key FROM core_throttlewindow WHERE tokens_at < %(before)s::timestamptz
+     LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+DELETE FROM core_throttlewindow bucket USING quiet WHERE bucket.key = quiet.key RETURNING bucket.key
 """
 
 
