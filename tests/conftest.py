@@ -20,18 +20,18 @@ IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 SCRATCH = Path(tempfile.mkdtemp(prefix="desk-test-"))
 HOLD: embedded_postgres.Hold | None = None
 
-environment.install(environment.fresh_secrets())
-environment.install(
-    {
-        "DJANGO_SETTINGS_MODULE": "config.settings",
-        "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
-        "INSECURE_HTTP": "true",
-        "EMAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend",
-        "PAYMENT_PROVIDER": "sandbox",
-        "LEDGER_SEAL_DIR": str(SCRATCH / "seals"),
-        "LOG_LEVEL": "WARNING",
-    }
-)
+if not IS_WORKER:  # a worker inherits its controller's, and has read its settings from them before this line
+    environment.install(environment.fresh_secrets())
+    environment.install(
+        {
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
+            "INSECURE_HTTP": "true",
+            "EMAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend",
+            "PAYMENT_PROVIDER": "sandbox",
+            "LOG_LEVEL": "WARNING",
+        }
+    )
 if "DATABASE_URL" not in os.environ:
     # Workers inherit the variable and use the server under their controller's share, which outlives theirs.
     HOLD = database.start_cluster()
@@ -48,6 +48,7 @@ def pytest_configure() -> None:
     # Each test client loads the middleware anew, and WhiteNoise then reads everything that was ever collected.
     settings.STATIC_ROOT = SCRATCH / "static"
     settings.STATIC_ROOT.mkdir()
+    settings.LEDGER_SEAL_DIR = SCRATCH / "seals"
 
 
 def pytest_unconfigure() -> None:
