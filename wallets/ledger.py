@@ -115,14 +115,14 @@ _COLUMNS = (
 
 # One statement locks everything an operation will touch, in (owner, id) order, and reads the switches that gate it.
 # LockRows stands above Sort in the plan, so rows are locked in the order they are sorted. NO KEY: entries and orders
-# may still refer to the wallet meanwhile.
+# may still refer to the wallet meanwhile. The house's wallets are never locked: to this statement they do not exist.
 _LOCK_SQL = (
     "SELECT "  # noqa: S608 - put together from our own column names
     + ", ".join(f"w.{column.strip()}" for column in _COLUMNS.split(","))
     + """,
        (SELECT coalesce(array_agg(k.scope), ARRAY[]::varchar[]) FROM core_killswitch k WHERE k.engaged)
   FROM wallets_wallet w
- WHERE w.{key} = ANY(%(keys)s::{type}[])
+ WHERE w.{key} = ANY(%(keys)s::{type}[]) AND w.kind IN ('CASH', 'MARGIN')
  ORDER BY w.owner_id, w.id
    FOR NO KEY UPDATE OF w
 """
@@ -161,8 +161,7 @@ def _lock(sql: str, keys: Sequence[K], *, key: Callable[[LockedWallet], K]) -> t
     for *columns, head, kill_switches in rows:
         facts: list[Any] = [*columns, bytes(head), frozenset(kill_switches), serial]
         wallet = LockedWallet(*facts)
-        if wallet.kind in GATED_KINDS:
-            locked[key(wallet)] = wallet
+        locked[key(wallet)] = wallet
     for wanted in keys:
         if wanted not in locked:
             raise WalletNotFound(number=wanted)
