@@ -20,13 +20,17 @@ POSTGRES = VAR / "postgres"
 SECRETS = VAR / "demo.env"
 DATABASE = "desk"
 
-#: What a demo on one's own machine does differently from an installation: plain HTTP, money that arrives at once, and
-#: emails that are printed. Anything set outside wins.
+#: What a demo on one's own machine does differently from an installation: plain HTTP, money that arrives at once,
+#: emails that are printed, and limits that let one person at one address play many. Guessing passwords stays slow.
+#: Anything set outside wins.
 DEMO = {
     "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
     "INSECURE_HTTP": "true",
     "PAYMENT_PROVIDER": "sandbox",
     "EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend",
+    "THROTTLE_SIGNUP": "600/m",
+    "THROTTLE_TOKEN": "600/m",
+    "THROTTLE_MONEY": "60000/m",
     "DJANGO_SETTINGS_MODULE": "config.settings",
 }
 
