@@ -85,14 +85,14 @@ def verify_ledger(*, on_progress: Progress = lambda _step, _done, _total: None) 
     """
     Check the whole ledger as of one moment, without locking anything.
 
-    `on_progress` is told what is being done, how many entries have been walked, and how many there are.
+    `on_progress` is told what is being done, how many chained entries have been walked, and how many there are.
     """
     report, started = Report(), time.monotonic()
     newest = seals.newest_export()
     with transaction.atomic(durable=True):
         snapshot.take()
         report.checked = _count()
-        total = report.checked["entries"]
+        ((total,),) = snapshot.stream(_CHAINED_SQL)
         for check, query in QUERIES.items():
             on_progress(check, 0, total)
             for subject, detail in snapshot.stream(query):
@@ -100,7 +100,7 @@ def verify_ledger(*, on_progress: Progress = lambda _step, _done, _total: None) 
         on_progress(KEYS, 0, total)
         _check_keys(report)
         on_progress("chains", 0, total)
-        _check_chains(report, on_progress)
+        _check_chains(report, lambda done: on_progress("chains", done, total))
         on_progress("seals", total, total)
         _check_seals(report, newest)
     report.seconds = Decimal(time.monotonic() - started).quantize(Decimal("0.001"))
@@ -130,6 +130,7 @@ def _count() -> dict[str, int]:
 
 # --- Chains ---------------------------------------------------------------------------------------------------------
 
+_CHAINED_SQL = "SELECT coalesce(sum(version), 0)::bigint FROM wallets_wallet"
 _WALLETS_SQL = """
 SELECT id, number, version, head FROM wallets_wallet WHERE kind IN ('CASH', 'MARGIN') ORDER BY id
 """
@@ -156,16 +157,16 @@ class Link(NamedTuple):
 _NO_CHAIN: tuple[UUID | None, Iterator[Link]] = (None, iter(()))
 
 
-def _check_chains(report: Report, on_progress: Progress) -> None:
+def _check_chains(report: Report, on_walked: Callable[[int], None]) -> None:
     """Walk wallets and entries side by side, both in order of wallet id: nothing is kept but the wallet at hand."""
-    total, done = report.checked["entries"], 0
+    done = 0
     chains = itertools.groupby(map(Link._make, snapshot.stream(_ENTRIES_SQL)), key=attrgetter("wallet"))
     chained, links = next(chains, _NO_CHAIN)
     for wallet, number, version, head in snapshot.stream(_WALLETS_SQL):
         while chained is not None and chained < wallet:  # not a client's wallet: `entries_fit_their_wallets` tells
             chained, links = next(chains, _NO_CHAIN)
         done += _walk(report, f"wallet {number}", links if chained == wallet else iter(()), version, head)
-        on_progress("chains", done, total)
+        on_walked(done)
 
 
 def _walk(report: Report, subject: str, links: Iterator[Link], version: int, head: bytes) -> int:
