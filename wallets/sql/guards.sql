@@ -27,7 +27,8 @@ CREATE TRIGGER wallet_keeps_its_identity
 -- would take a share lock on wallets and users that every posting wants at once.
 --
 -- A session keeps the plans that it made when the ledger was young, and the cheapest way to read a small table is to read
--- it whole: an hour later every posting would read the whole ledger. Hence no sequential scans in here.
+-- it whole: an hour later every posting would read the whole ledger. Hence no sequential scans in here, and look-ups
+-- with a LIMIT, which the planner cannot turn into a join of whole tables.
 CREATE FUNCTION wallets_judge_entries() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     flaw record;
@@ -50,8 +51,8 @@ BEGIN
            END AS rule
       INTO flaw
       FROM added e
-      LEFT JOIN wallets_ledgertransaction t ON t.id = e.transaction_id
-      LEFT JOIN wallets_wallet w ON w.id = e.wallet_id
+      LEFT JOIN LATERAL (SELECT * FROM wallets_ledgertransaction l WHERE l.id = e.transaction_id LIMIT 1) t ON true
+      LEFT JOIN LATERAL (SELECT * FROM wallets_wallet l WHERE l.id = e.wallet_id LIMIT 1) w ON true
      WHERE t.id IS NULL OR w.id IS NULL OR w.currency <> e.currency OR w.environment <> t.environment
         OR (w.kind IN ('CASH', 'MARGIN')
             AND (e.owner_id <> w.owner_id OR e.wallet_version IS NULL OR e.wallet_version > w.version
@@ -95,7 +96,7 @@ DECLARE
 BEGIN
     SELECT t.id INTO bare
       FROM added t
-     WHERE NOT EXISTS (SELECT FROM wallets_entry e WHERE e.transaction_id = t.id)
+     WHERE (SELECT e.id FROM wallets_entry e WHERE e.transaction_id = t.id LIMIT 1) IS NULL
      LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'transaction % moves nothing', bare
