@@ -26,14 +26,17 @@ def take(*, read_only: bool = True) -> None:
     Let the caller's transaction see the database as it is now, however long it reads; before its first query.
 
     The limits that protect clients from each other are lifted for this transaction alone: reading a whole ledger takes
-    longer than any request may, and it locks nothing that a request wants.
+    longer than any request may, and it locks nothing that a request wants. Whole tables are compared by hashing or
+    sorting them: where a table was analysed while it was being filled, the planner takes it for empty and would read
+    one whole table for each row of another.
     """
     db.require_transaction()
     with connection.cursor() as cursor:
         cursor.execute(_READ_ONLY_SQL if read_only else _READ_WRITE_SQL)
         cursor.execute(
             "SELECT set_config('statement_timeout', '0', true),"
-            " set_config('idle_in_transaction_session_timeout', %s, true)",
+            " set_config('idle_in_transaction_session_timeout', %s, true),"
+            " set_config('enable_nestloop', 'off', true)",
             [f"{IDLE_SECONDS_MAX}s"],
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import connection, transaction
 
 from core import metrics
 from core.ids import uuid7
@@ -393,6 +393,12 @@ def test_a_hundred_thousand_entries_are_verified_within_a_minute(
 ) -> None:
     wallets = [ledger_cast.wallet("100") for _ in range(50)]
     ledger_cast.post_in_bulk(wallets, entries=100_000)
+    with connection.cursor() as cursor:
+        # What autovacuum leaves when it looks at a table that is being filled: the worst case for a planner.
+        cursor.execute(
+            "UPDATE pg_class SET reltuples = 0, relpages = pg_relation_size(oid) / 8192"
+            " WHERE relname LIKE 'wallets_%' AND relkind = 'r'"
+        )
     report = verification.verify_ledger()
     with capsys.disabled():
         print(f"\n{report.checked['entries']} entries verified in {report.seconds} s, {report.rate} per second")
