@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -23,7 +24,8 @@ from trading.engine import AccountSummary
 from trading.errors import ConversionRateUnavailable
 from trading.margin import Side
 from trading.market import Market, OpenPosition
-from trading.models import Deal, Instrument, Order, Position
+from trading.models import Deal, Instrument, Order, Position, QuoteTick
+from trading.services.quotes import Recorded
 
 QUOTES_MAX = 500
 #: What `volume` says when everything that is left is to be closed.
@@ -65,10 +67,24 @@ class NoTerms(Terms):
     """An operation whose path says everything."""
 
 
+class QuotedPrice(PriceField):
+    """A price as a feed may get it wrong: below zero or no number at all reaches the alerts before it is refused."""
+
+    broken = re.compile(r"\A(-(0|[1-9][0-9]{0,9})(\.[0-9]{1,10})?|NaN|-?Infinity)\Z", re.ASCII)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_zero=True, **kwargs)
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        if type(data) is str and self.broken.match(data) is not None:
+            return Decimal(data)
+        return super().to_internal_value(data)
+
+
 class QuoteTerms(Terms):
     symbol = TextField(max_length=16)
-    bid = PriceField()
-    ask = PriceField()
+    bid = QuotedPrice()
+    ask = QuotedPrice()
     time = StrictDateTimeField(required=False)
 
 
@@ -113,6 +129,7 @@ class InstrumentDocument(serializers.Serializer[Any]):
     commission_currency = serializers.CharField()
     trade_mode = serializers.CharField()
     quote_age_seconds_max = serializers.IntegerField()
+    volume_limit = serializers.CharField(allow_null=True, help_text="Most lots open in one direction per account.")
     quote = QuoteDocument(allow_null=True)
 
 
@@ -277,9 +294,32 @@ class ResetReceipt(serializers.Serializer[Any]):
     transaction = serializers.UUIDField(allow_null=True)
 
 
+class QuoteTickDocument(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    symbol = serializers.CharField()
+    bid = serializers.CharField()
+    ask = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]  # as above
+    time = serializers.DateTimeField(help_text="The market's clock.")
+    received_at = serializers.DateTimeField(help_text="Our clock: since when it was the latest.")
+    sequence = serializers.IntegerField()
+    batch = serializers.IntegerField(help_text="Prices of one batch became known together.")
+
+
+class RefusedQuoteDocument(serializers.Serializer[Any]):
+    index = serializers.IntegerField(help_text="Its place in the request, from 0.")
+    symbol = serializers.CharField()
+    code = serializers.CharField(help_text="STALE, AHEAD, JUMP or OVERTAKEN.")
+    detail = serializers.CharField()
+
+
 class QuotesReceipt(serializers.Serializer[Any]):
-    accepted = serializers.IntegerField(help_text="Quotes that were news.")
+    accepted = serializers.IntegerField(help_text="Quotes that are the latest now.")
     received = serializers.IntegerField()
+    batch = serializers.IntegerField(allow_null=True, help_text="Null where nothing was accepted.")
+    refused = RefusedQuoteDocument(
+        many=True, help_text="What could be true and is not believed; all but OVERTAKEN alert."
+    )
 
 
 class ExplanationDocument(serializers.Serializer[Any]):
@@ -320,6 +360,33 @@ def quote_document(instrument: Instrument, market: Market) -> dict[str, Any] | N
     }
 
 
+def tick_document(row: QuoteTick, instrument: Instrument) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "symbol": row.instrument_id,
+        "bid": engine.price_text(row.bid, instrument),
+        "ask": engine.price_text(row.ask, instrument),
+        "source": row.source,
+        "time": plain(row.quoted_at),
+        "received_at": plain(row.received_at),
+        "sequence": row.sequence,
+        "batch": row.batch_id,
+    }
+
+
+def quotes_receipt(recorded: Recorded, *, received: int) -> dict[str, Any]:
+    """What a feed reads of its batch; everything that cannot be true was refused before this."""
+    return {
+        "accepted": recorded.accepted,
+        "received": received,
+        "batch": recorded.batch,
+        "refused": [
+            {"index": one.index, "symbol": one.quote.symbol, "code": str(one.kind), "detail": one.message}
+            for one in recorded.refused
+        ],
+    }
+
+
 def instrument_document(instrument: Instrument, market: Market) -> dict[str, Any]:
     trimmed = engine.trimmed
     return {
@@ -343,6 +410,7 @@ def instrument_document(instrument: Instrument, market: Market) -> dict[str, Any
         "commission_currency": instrument.commission_currency,
         "trade_mode": instrument.trade_mode,
         "quote_age_seconds_max": instrument.quote_age_seconds_max,
+        "volume_limit": None if instrument.volume_limit is None else trimmed(instrument.volume_limit),
         "quote": quote_document(instrument, market),
     }
 
