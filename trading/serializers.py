@@ -13,6 +13,7 @@ from core.api import (
     PriceField,
     StrictChoiceField,
     StrictDateTimeField,
+    StrictIntegerField,
     Terms,
     TextField,
     VolumeField,
@@ -20,7 +21,7 @@ from core.api import (
 from core.errors import plain
 from core.money import show
 from trading import engine, margin
-from trading.engine import AccountSummary
+from trading.engine import AccountSummary, Tolerance
 from trading.errors import ConversionRateUnavailable
 from trading.margin import Side
 from trading.market import Market, OpenPosition
@@ -28,6 +29,8 @@ from trading.models import Deal, Instrument, Order, Position, QuoteTick
 from trading.services.quotes import Recorded
 
 QUOTES_MAX = 500
+#: Points; more than any price has.
+DEVIATION_MAX = 2**31 - 1
 #: What `volume` says when everything that is left is to be closed.
 ALL = "ALL"
 
@@ -41,10 +44,29 @@ class PreviewTerms(Terms):
     side = StrictChoiceField(choices=[side.value for side in Side])
     type = StrictChoiceField(choices=Order.Type.values, default=Order.Type.MARKET)
     volume = VolumeField()
+    price = PriceField(required=False, help_text="The price that was seen; with `max_deviation`.")
+    max_deviation = StrictIntegerField(
+        required=False,
+        min_value=0,
+        max_value=DEVIATION_MAX,
+        help_text="Points by which the fill may be worse than `price`; a better fill is always taken.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        missing = [name for name in ("price", "max_deviation") if name not in attrs]
+        if len(missing) == 1:
+            message = "An expected price and the deviation from it are given together."
+            raise serializers.ValidationError({missing[0]: [message]}, code="required")
+        return attrs
 
 
 class OrderTerms(PreviewTerms):
     client_order_id = TextField(max_length=64, required=False, allow_null=True, default=None)
+
+
+def tolerance_of(terms: dict[str, Any]) -> Tolerance | None:
+    """What the client expects of the price, if it says so."""
+    return Tolerance(terms["price"], terms["max_deviation"]) if "price" in terms else None
 
 
 class VolumeOrAll(VolumeField):
@@ -166,6 +188,8 @@ class OrderDocument(serializers.Serializer[Any]):
     client_order_id = serializers.CharField(allow_null=True)
     status = serializers.CharField()
     price = serializers.CharField(allow_null=True)
+    price_expected = serializers.CharField(allow_null=True)
+    max_deviation = serializers.IntegerField(allow_null=True)
     position = serializers.DictField(allow_null=True)
     reject_code = serializers.CharField(allow_null=True)
     reject_context = serializers.DictField(allow_null=True)
@@ -428,6 +452,10 @@ def order_document(order: Order, market: Market) -> dict[str, Any]:
         "client_order_id": order.client_order_id,
         "status": order.status,
         "price": None if order.price_filled is None else engine.price_text(order.price_filled, instrument),
+        "price_expected": (
+            None if order.price_expected is None else engine.price_text(order.price_expected, instrument)
+        ),
+        "max_deviation": order.deviation_max,
         "position": None if position is None else {"id": str(position.id), "number": position.number},
         "reject_code": order.reject_code or None,
         "reject_context": order.reject_context,

@@ -147,6 +147,7 @@ class PreviewView(APIView):
                 symbol=terms["symbol"],
                 side=Side(terms["side"]),
                 volume=terms["volume"],
+                tolerance=serializers.tolerance_of(terms),
             )
         )
 
@@ -192,6 +193,7 @@ class OrdersView(OperationView, _MarketList):
             side=Side(terms["side"]),
             volume=terms["volume"],
             client_order_id=terms["client_order_id"],
+            tolerance=serializers.tolerance_of(terms),
             claim=claim,
             actor=actor,
         )
