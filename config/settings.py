@@ -313,6 +313,8 @@ WITHDRAWAL_TWO_PERSON_FROM = Decimal(env.str("WITHDRAWAL_TWO_PERSON_FROM", defau
 LEVERAGE_MAX = env.int("LEVERAGE_MAX", default=500)
 LEVERAGE_DEFAULT = env.int("LEVERAGE_DEFAULT", default=30)
 POSITIONS_MAX = env.int("POSITIONS_MAX", default=200)
+#: What all open positions of an account may be worth together, in the account's currency.
+EXPOSURE_MAX = Decimal(env.str("EXPOSURE_MAX", default="100000000"))
 QUOTE_AGE_SECONDS_MAX = env.int("QUOTE_AGE_SECONDS_MAX", default=60)
 
 # --- Watching it ----------------------------------------------------------------------------------------------------

@@ -22,3 +22,6 @@ REPLAYS = Counter("desk_idempotent_replays_total", "Answers given from a stored 
 SHED = Counter("desk_requests_shed_total", "Requests refused before they took a connection, by reason.", ["reason"])
 LEDGER_BREAKS = Gauge("desk_ledger_breaks", "Breaks found by the last ledger verification.", multiprocess_mode="max")
 FEED_AGE_SECONDS = Gauge("desk_feed_age_seconds", "Age of the newest quote.", multiprocess_mode="max")
+QUOTES_REFUSED = Counter(
+    "desk_quotes_refused_total", "Quotes that were not believed, by source and kind.", ["source", "kind"]
+)

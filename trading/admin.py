@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from core.admin import ReadOnlyAdmin
-from trading.models import Deal, Instrument, Order, Position, Quote
+from trading.models import Deal, Instrument, Order, Position, PriceBatch, Quote, QuoteAlert, QuoteTick
 
 
 @admin.register(Instrument)
@@ -21,6 +21,28 @@ class QuoteAdmin(ReadOnlyAdmin):
     list_display = ("instrument", "bid", "ask", "source", "quoted_at", "received_at", "sequence")
     list_filter = ("source",)
     ordering = ("instrument",)
+
+
+@admin.register(QuoteAlert)
+class QuoteAlertAdmin(ReadOnlyAdmin):
+    list_display = ("raised_at", "symbol", "source", "kind", "figures", "quoted_at")
+    list_filter = ("kind",)
+    search_fields = ("=symbol", "=source")
+    search_help_text = "A symbol or a source"
+
+
+@admin.register(QuoteTick)
+class QuoteTickAdmin(ReadOnlyAdmin):
+    list_display = ("received_at", "instrument", "bid", "ask", "source", "quoted_at", "sequence", "batch")
+    list_select_related = ("instrument", "batch")
+    search_fields = ("=instrument__symbol", "=batch__number")
+    search_help_text = "A symbol, or a batch's number"
+
+
+@admin.register(PriceBatch)
+class PriceBatchAdmin(ReadOnlyAdmin):
+    list_display = ("number", "received_at", "source", "size")
+    search_fields = ("=number",)
 
 
 @admin.register(Order)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 from django.conf import settings
 
 from accounts.models import TradingAccount
-from core.errors import DomainError
-from core.money import CURRENCIES, show
+from core.errors import DomainError, Malformed
+from core.money import CURRENCIES, PrecisionExceeded, show
 from trading import margin
 from trading.errors import (
     ConversionRateUnavailable,
+    DeviationExceeded,
+    ExposureLimitReached,
     InstrumentNotTradable,
     MarginInsufficient,
     PositionsLimitReached,
@@ -24,6 +26,7 @@ from trading.errors import (
     TradingFrozen,
     TradingHalted,
     VolumeInvalid,
+    VolumeLimitReached,
 )
 from trading.margin import AccountState, Charge, Margin, Rates, Side
 from trading.market import Market, OpenPosition, Tick
@@ -33,6 +36,9 @@ from wallets.models import Wallet
 from wallets.rules import VerificationRequired, WalletNotActive
 
 ZERO = Decimal(0)
+
+#: What no free margin covers.
+_UNAFFORDABLE = Decimal("Infinity")
 
 #: The kill switches that stop opening: everywhere, or in one symbol.
 TRADING_SWITCH = "TRADING"
@@ -47,6 +53,14 @@ _SIDES_BARRED = {
     Instrument.TradeMode.CLOSE_ONLY: {Side.BUY, Side.SELL},
     Instrument.TradeMode.DISABLED: {Side.BUY, Side.SELL},
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """The price a client saw, and by how many points the fill may be worse; a better fill is always welcome."""
+
+    price: Decimal
+    points_max: int
 
 
 @dataclass(slots=True)
@@ -165,7 +179,8 @@ def evaluate_opening(
     try:
         opening.tick = market.fresh(instrument.symbol)
         opening.state_before = account_state(wallet, positions, market)
-        _reckon(opening, account, wallet, instrument, positions, market)
+        is_within_limits = _limit(opening, wallet, instrument, positions, market)
+        _reckon(opening, account, wallet, instrument, positions, market, is_within_limits)
     except margin.RateUnavailable as missing:
         refusals.append(ConversionRateUnavailable(source=missing.source, target=missing.target))
     except (QuoteUnavailable, QuoteStale, ConversionRateUnavailable) as refusal:
@@ -211,6 +226,120 @@ def volume_refusal(instrument: Instrument, volume: Decimal) -> VolumeInvalid | N
     )
 
 
+def volume_limit_refusal(
+    instrument: Instrument, side: Side, volume: Decimal, positions: Iterable[OpenPosition]
+) -> VolumeLimitReached | None:
+    """Why these lots would be too many in one direction on one account; None if they are not."""
+    if instrument.volume_limit is None:
+        return None
+    same = (one.volume for one in positions if (one.symbol, one.side) == (instrument.symbol, side))
+    current = sum(same, start=ZERO)
+    if current + volume <= instrument.volume_limit:
+        return None
+    return VolumeLimitReached(
+        symbol=instrument.symbol,
+        side=side.value,
+        max=trimmed(instrument.volume_limit),
+        current=trimmed(current),
+        available=trimmed(max(ZERO, instrument.volume_limit - current)),
+    )
+
+
+def exposure_of(positions: Iterable[OpenPosition], *, market: Market, currency: str) -> Decimal:
+    """
+    What open positions are worth together at the last known prices, hedges counted twice.
+
+    :raises margin.RateUnavailable: if one cannot be converted
+    """
+    rates = market.rates(fresh_only=False)
+    return sum(
+        (
+            margin.exposure(
+                market.instruments[one.symbol].contract(),
+                side=one.side,
+                volume=one.volume,
+                price=market.ticks[one.symbol].price.to_close(one.side),
+                account_currency=currency,
+                rates=rates,
+                currency_digits=CURRENCIES[currency].digits,
+            )
+            for one in positions
+        ),
+        start=ZERO,
+    )
+
+
+def _limit(
+    opening: Opening,
+    wallet: LockedWallet | Wallet,
+    instrument: Instrument,
+    positions: Sequence[OpenPosition],
+    market: Market,
+) -> Callable[[Decimal], bool]:
+    """Refuse what the account's limits do not leave room for, and return the test itself, by volume."""
+    assert opening.price is not None
+    price, side, currency, rates = opening.price, opening.side, wallet.currency, market.rates(fresh_only=True)
+    contract, digits = instrument.contract(), CURRENCIES[wallet.currency].digits
+    current = exposure_of(positions, market=market, currency=currency)
+    available = max(ZERO, settings.EXPOSURE_MAX - current)
+
+    def added(volume: Decimal) -> Decimal:
+        return margin.exposure(
+            contract,
+            side=side,
+            volume=volume,
+            price=price,
+            account_currency=currency,
+            rates=rates,
+            currency_digits=digits,
+        )
+
+    if (too_many := volume_limit_refusal(instrument, side, opening.volume, positions)) is not None:
+        opening.refusals.append(too_many)
+    if (required := added(opening.volume)) > available:
+        opening.refusals.append(
+            ExposureLimitReached(
+                max=show(settings.EXPOSURE_MAX, currency),
+                current=show(current, currency),
+                available=show(available, currency),
+                required=show(required, currency),
+                currency=currency,
+            )
+        )
+    return lambda volume: (
+        volume_limit_refusal(instrument, side, volume, positions) is None and added(volume) <= available
+    )
+
+
+def hold_to(opening: Opening, tolerance: Tolerance | None, instrument: Instrument) -> None:
+    """
+    Refuse an opening whose price is further from the expected one than the client accepts.
+
+    Only what is worse counts: slippage in the client's favour always fills, and fills at the better price.
+
+    :raises Malformed: if the expected price has more digits than the instrument
+    """
+    if tolerance is None:
+        return
+    point = Decimal(1).scaleb(-instrument.digits)
+    if tolerance.price % point:
+        message = f"{instrument.symbol} has {instrument.digits} decimals."
+        raise Malformed(errors=[{"field": "price", "code": PrecisionExceeded.code, "message": message}])
+    if opening.price is None:
+        return
+    points_worse = int((opening.price - tolerance.price) * opening.side.sign / point)
+    if points_worse > tolerance.points_max:
+        opening.refusals.append(
+            DeviationExceeded(
+                symbol=instrument.symbol,
+                price=price_text(opening.price, instrument),
+                expected=price_text(tolerance.price, instrument),
+                deviation=points_worse,
+                max_deviation=tolerance.points_max,
+            )
+        )
+
+
 def _reckon(
     opening: Opening,
     account: TradingAccount,
@@ -218,6 +347,7 @@ def _reckon(
     instrument: Instrument,
     positions: Sequence[OpenPosition],
     market: Market,
+    is_within_limits: Callable[[Decimal], bool],
 ) -> None:
     """Fill in the figures of an opening whose price is fresh, and refuse it if the free margin does not carry it."""
     assert opening.tick is not None
@@ -272,7 +402,7 @@ def _reckon(
     )
     opening.max_volume = margin.max_volume(
         free_margin=before.free_margin,
-        required=required,
+        required=lambda volume: required(volume) if is_within_limits(volume) else _UNAFFORDABLE,
         volume_min=instrument.volume_min,
         volume_max=instrument.volume_max,
         volume_step=instrument.volume_step,

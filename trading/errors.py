@@ -68,6 +68,27 @@ class PositionsLimitReached(DomainError):
     message = "The account has {count} open positions and may have {max}; close one first."
 
 
+class VolumeLimitReached(DomainError):
+    code = "VOLUME_LIMIT_REACHED"
+    message = "The account may hold {max} lots of {symbol} {side}; it holds {current}, so {available} are left."
+
+
+class ExposureLimitReached(DomainError):
+    code = "EXPOSURE_LIMIT_REACHED"
+    message = (
+        "Open positions of an account may be worth {max} {currency} together; they are worth {current}, and {available}"
+        " {currency} does not cover the {required} of this order."
+    )
+
+
+class DeviationExceeded(DomainError):
+    code = "DEVIATION_EXCEEDED"
+    message = (
+        "{symbol} trades at {price}, {deviation} points worse than the expected {expected}; at most {max_deviation} are"
+        " accepted."
+    )
+
+
 class MarginInsufficient(DomainError):
     code = "MARGIN_INSUFFICIENT"
     message = "Margin, commission and spread need {required} {currency}; {available} {currency} is free."
@@ -117,8 +138,11 @@ OPENING: tuple[type[DomainError], ...] = (
     QuoteStale,
     VolumeInvalid,
     PositionsLimitReached,
+    VolumeLimitReached,
     ConversionRateUnavailable,
+    ExposureLimitReached,
     MarginInsufficient,
+    DeviationExceeded,
 )
 CLOSING: tuple[type[DomainError], ...] = (
     PositionNotFound,

@@ -13,6 +13,16 @@ from trading.models import Instrument, Position
 
 
 @dataclass(frozen=True, slots=True)
+class NewQuote:
+    """A price as its source sent it, believed by nobody yet; `quoted_at` is the market's clock."""
+
+    symbol: str
+    bid: Decimal
+    ask: Decimal
+    quoted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """One instrument's latest price, where it came from and when we got it."""
 

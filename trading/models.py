@@ -79,10 +79,24 @@ class Instrument(models.Model):
     replay_spread_points = models.PositiveIntegerField(
         default=10, help_text="Bars carry one price; a replay quotes this many points around it."
     )
+    volume_limit = volume_field(
+        null=True, help_text="Most lots one account may hold open in one direction; empty: no limit."
+    )
+    tick_jump_max = models.DecimalField(
+        max_digits=6,
+        decimal_places=4,
+        default=Decimal("0.5"),
+        db_default=Decimal("0.5"),
+        help_text="A price further from the last one than this fraction is believed when a second confirms it.",
+    )
     updated_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         constraints = (
+            models.CheckConstraint(condition=positive("tick_jump_max", Decimal(10)), name="instrument_jump_positive"),
+            models.CheckConstraint(
+                condition=positive("volume_limit", VOLUME_MAX), name="instrument_volume_limit_positive"
+            ),
             models.CheckConstraint(
                 condition=positive("volume_min", VOLUME_MAX)
                 & positive("volume_step", VOLUME_MAX)
@@ -151,6 +165,121 @@ class Quote(models.Model):
         return f"{self.instrument_id} {self.bid}/{self.ask}"
 
 
+class PriceClock(models.Model):
+    """
+    One row, with the number of the last price batch.
+
+    Whoever records prices holds it from before the first look at the last prices until the commit, so batches are
+    numbered in the order in which they become visible, and a batch that is rolled back gives its number back.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    number = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = (models.CheckConstraint(condition=Q(id=1, number__gte=0), name="price_clock_is_one"),)
+
+    def __str__(self) -> str:
+        return f"batch {self.number}"
+
+
+class PriceBatch(models.Model):
+    """
+    Prices that became known together, and the order in which that happened.
+
+    What a consumer may rely on: `number` is gapless from 1, and when a batch can be seen, every batch with a lower
+    number can be seen too, whole. So it may remember the last number it has worked off, read what is above in order of
+    number, and has missed nothing: there are no late commits, because the next number is only given out once the last
+    one is visible. Time is no such guide: `received_at` is the recording process's clock, and two of them may differ.
+    Purging takes old batches away, lowest numbers first; a consumer that was away for longer starts at the first left.
+    """
+
+    number = models.BigIntegerField(primary_key=True)
+    source = models.CharField(max_length=16)
+    received_at = models.DateTimeField()
+    size = models.PositiveIntegerField(help_text="How many prices it has.")
+
+    class Meta:
+        constraints = (models.CheckConstraint(condition=Q(size__gt=0), name="price_batch_has_prices"),)
+        indexes = (models.Index(fields=["received_at"], name="price_batch_received"),)
+
+    def __str__(self) -> str:
+        return f"batch {self.number} of {self.source}"
+
+
+class QuoteTick(models.Model):
+    """
+    A price as it was once the latest: the desk has traded on these and on no others.
+
+    `id` is a version 7 UUID of `received_at`, then batch, so that history is read and purged by its key alone.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    instrument = models.ForeignKey(
+        Instrument, on_delete=models.PROTECT, related_name="ticks", db_column="symbol", db_index=False
+    )
+    batch = models.ForeignKey(
+        PriceBatch, on_delete=models.PROTECT, related_name="ticks", db_column="batch", db_index=False
+    )
+    bid = price_field()
+    ask = price_field()
+    source = models.CharField(max_length=16)
+    quoted_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    sequence = models.BigIntegerField(help_text="The instrument's own count, the same as its latest price had.")
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=positive("bid") & positive("ask") & Q(ask__gte=F("bid")), name="quote_tick_is_not_crossed"
+            ),
+            models.UniqueConstraint(fields=["batch", "instrument"], name="quote_tick_once_per_batch"),
+        )
+        indexes = (models.Index(fields=["instrument", "id"], name="quote_tick_history"),)
+
+    def __str__(self) -> str:
+        return f"{self.instrument_id} {self.bid}/{self.ask} #{self.batch_id}"
+
+
+class QuoteAlert(models.Model):
+    """A price that was not believed, and why; it was never the latest, so nothing was traded on it."""
+
+    class Kind(models.TextChoices):
+        # What cannot be true of any market.
+        INSTRUMENT_NOT_FOUND = "INSTRUMENT_NOT_FOUND"
+        DUPLICATE = "DUPLICATE"
+        NOT_A_NUMBER = "NOT_A_NUMBER"
+        NOT_POSITIVE = "NOT_POSITIVE"
+        TOO_LARGE = "TOO_LARGE"
+        PRECISION_EXCEEDED = "PRECISION_EXCEEDED"
+        CROSSED = "CROSSED"
+        # What could be, and is not believed as it stands.
+        STALE = "STALE"
+        AHEAD = "AHEAD"
+        JUMP = "JUMP"
+
+    symbol = models.CharField(max_length=64, help_text="As it was sent: there may be no such instrument.")
+    source = models.CharField(max_length=16)
+    kind = models.CharField(max_length=24, choices=Kind)
+    figures = models.JSONField(help_text="The prices as they were sent, and those they were compared with.")
+    quoted_at = models.DateTimeField()
+    after_sequence = models.BigIntegerField(null=True, help_text="The sequence of the last good price at that time.")
+    raised_at = models.DateTimeField()
+
+    class Meta:
+        indexes = (
+            models.Index(fields=["raised_at"], name="quote_alert_raised"),
+            models.Index(
+                fields=["symbol", "source", "after_sequence", "id"],
+                condition=Q(kind="JUMP"),
+                name="quote_alert_suspect",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.symbol} from {self.source}"
+
+
 class Order(models.Model):
     """What a client asked for, and what became of it; a refused order is kept with its reason and numbers."""
 
@@ -175,6 +304,8 @@ class Order(models.Model):
     status = models.CharField(max_length=12, choices=Status)
     reject_code = models.CharField(max_length=64, blank=True)
     reject_context = models.JSONField(null=True)
+    price_expected = price_field(null=True, help_text="What the client saw; given together with `deviation_max`.")
+    deviation_max = models.PositiveIntegerField(null=True, help_text="Points the fill may be worse than expected.")
     price_filled = price_field(null=True)
     idempotency_digest = models.BinaryField(max_length=32)
     created_at = models.DateTimeField(default=timezone.now)

@@ -15,6 +15,7 @@ DATA = Path(__file__).parent / "data"
 STEPS_PER_LEG = 8
 LEGS = 3
 STEPS_PER_BAR = STEPS_PER_LEG * LEGS
+STEP = timedelta(days=1) / STEPS_PER_BAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,11 @@ def ticks(bars: dict[datetime, dict[str, Bar]], *, after: datetime | None = None
 
     `after` continues behind a moment already replayed; without it, or behind the last bar, the walk starts over.
     """
-    day_step = timedelta(days=1) / STEPS_PER_BAR
     for day, by_symbol in bars.items():
         if after is not None and day + timedelta(days=1) <= after:
             continue
         for step in range(STEPS_PER_BAR):
-            moment = day + day_step * step
+            moment = day + STEP * step
             if after is not None and moment <= after:
                 continue
             yield [Point(symbol, moment, mid_at(bar, step)) for symbol, bar in sorted(by_symbol.items())]

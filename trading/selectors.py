@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -14,10 +14,11 @@ from django.utils import timezone
 
 from accounts.models import TradingAccount
 from core import db, metrics
+from core.ids import uuid7_at
 from trading.errors import InstrumentNotFound, PositionNotFound, TradingAccountNotFound
 from trading.margin import Side
 from trading.market import Market, OpenPosition, Tick
-from trading.models import Deal, Instrument, Order, Position
+from trading.models import Deal, Instrument, Order, Position, PriceBatch, QuoteTick
 
 
 def market(now: datetime) -> Market:
@@ -56,6 +57,27 @@ def instrument(symbol: str) -> Instrument:
     if found is None:
         raise InstrumentNotFound(symbol=symbol)
     return found
+
+
+def quote_history(symbol: str) -> QuerySet[QuoteTick]:
+    """Every price the desk had of an instrument, as far back as they are kept."""
+    return QuoteTick.objects.filter(instrument_id=symbol)
+
+
+def price_at(symbol: str, moment: datetime) -> Tick | None:
+    """
+    The price that was the latest of an instrument at a moment of our clock; None if it had none, or it is purged.
+
+    How old it was then is the caller's to judge: a market that was closed has its last price from before.
+    """
+    behind = uuid7_at(moment + timedelta(microseconds=1), 0)
+    row = QuoteTick.objects.filter(instrument_id=symbol, id__lt=behind).order_by("-id").first()
+    return None if row is None else Tick(row.bid, row.ask, row.source, row.quoted_at, row.received_at, row.sequence)
+
+
+def price_batches(*, after: int) -> QuerySet[PriceBatch]:
+    """The batches behind a number, in the order in which they became known: see `PriceBatch` for what that promises."""
+    return PriceBatch.objects.filter(number__gt=after).order_by("number")
 
 
 def orders(owner: UUID) -> QuerySet[Order]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ from core.api import (
     PriceField,
     StrictChoiceField,
     StrictDateTimeField,
+    StrictIntegerField,
     Terms,
     TextField,
     VolumeField,
@@ -19,13 +21,16 @@ from core.api import (
 from core.errors import plain
 from core.money import show
 from trading import engine, margin
-from trading.engine import AccountSummary
+from trading.engine import AccountSummary, Tolerance
 from trading.errors import ConversionRateUnavailable
 from trading.margin import Side
 from trading.market import Market, OpenPosition
-from trading.models import Deal, Instrument, Order, Position
+from trading.models import Deal, Instrument, Order, Position, QuoteTick
+from trading.services.quotes import Recorded
 
 QUOTES_MAX = 500
+#: Points; more than any price has.
+DEVIATION_MAX = 2**31 - 1
 #: What `volume` says when everything that is left is to be closed.
 ALL = "ALL"
 
@@ -39,10 +44,29 @@ class PreviewTerms(Terms):
     side = StrictChoiceField(choices=[side.value for side in Side])
     type = StrictChoiceField(choices=Order.Type.values, default=Order.Type.MARKET)
     volume = VolumeField()
+    price = PriceField(required=False, help_text="The price that was seen; with `max_deviation`.")
+    max_deviation = StrictIntegerField(
+        required=False,
+        min_value=0,
+        max_value=DEVIATION_MAX,
+        help_text="Points by which the fill may be worse than `price`; a better fill is always taken.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        missing = [name for name in ("price", "max_deviation") if name not in attrs]
+        if len(missing) == 1:
+            message = "An expected price and the deviation from it are given together."
+            raise serializers.ValidationError({missing[0]: [message]}, code="required")
+        return attrs
 
 
 class OrderTerms(PreviewTerms):
     client_order_id = TextField(max_length=64, required=False, allow_null=True, default=None)
+
+
+def tolerance_of(terms: dict[str, Any]) -> Tolerance | None:
+    """What the client expects of the price, if it says so."""
+    return Tolerance(terms["price"], terms["max_deviation"]) if "price" in terms else None
 
 
 class VolumeOrAll(VolumeField):
@@ -65,10 +89,24 @@ class NoTerms(Terms):
     """An operation whose path says everything."""
 
 
+class QuotedPrice(PriceField):
+    """A price as a feed may get it wrong: below zero or no number at all reaches the alerts before it is refused."""
+
+    broken = re.compile(r"\A(-(0|[1-9][0-9]{0,9})(\.[0-9]{1,10})?|NaN|-?Infinity)\Z", re.ASCII)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_zero=True, **kwargs)
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        if type(data) is str and self.broken.match(data) is not None:
+            return Decimal(data)
+        return super().to_internal_value(data)
+
+
 class QuoteTerms(Terms):
     symbol = TextField(max_length=16)
-    bid = PriceField()
-    ask = PriceField()
+    bid = QuotedPrice()
+    ask = QuotedPrice()
     time = StrictDateTimeField(required=False)
 
 
@@ -113,6 +151,7 @@ class InstrumentDocument(serializers.Serializer[Any]):
     commission_currency = serializers.CharField()
     trade_mode = serializers.CharField()
     quote_age_seconds_max = serializers.IntegerField()
+    volume_limit = serializers.CharField(allow_null=True, help_text="Most lots open in one direction per account.")
     quote = QuoteDocument(allow_null=True)
 
 
@@ -149,6 +188,8 @@ class OrderDocument(serializers.Serializer[Any]):
     client_order_id = serializers.CharField(allow_null=True)
     status = serializers.CharField()
     price = serializers.CharField(allow_null=True)
+    price_expected = serializers.CharField(allow_null=True)
+    max_deviation = serializers.IntegerField(allow_null=True)
     position = serializers.DictField(allow_null=True)
     reject_code = serializers.CharField(allow_null=True)
     reject_context = serializers.DictField(allow_null=True)
@@ -277,9 +318,32 @@ class ResetReceipt(serializers.Serializer[Any]):
     transaction = serializers.UUIDField(allow_null=True)
 
 
+class QuoteTickDocument(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    symbol = serializers.CharField()
+    bid = serializers.CharField()
+    ask = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]  # as above
+    time = serializers.DateTimeField(help_text="The market's clock.")
+    received_at = serializers.DateTimeField(help_text="Our clock: since when it was the latest.")
+    sequence = serializers.IntegerField()
+    batch = serializers.IntegerField(help_text="Prices of one batch became known together.")
+
+
+class RefusedQuoteDocument(serializers.Serializer[Any]):
+    index = serializers.IntegerField(help_text="Its place in the request, from 0.")
+    symbol = serializers.CharField()
+    code = serializers.CharField(help_text="STALE, AHEAD, JUMP or OVERTAKEN.")
+    detail = serializers.CharField()
+
+
 class QuotesReceipt(serializers.Serializer[Any]):
-    accepted = serializers.IntegerField(help_text="Quotes that were news.")
+    accepted = serializers.IntegerField(help_text="Quotes that are the latest now.")
     received = serializers.IntegerField()
+    batch = serializers.IntegerField(allow_null=True, help_text="Null where nothing was accepted.")
+    refused = RefusedQuoteDocument(
+        many=True, help_text="What could be true and is not believed; all but OVERTAKEN alert."
+    )
 
 
 class ExplanationDocument(serializers.Serializer[Any]):
@@ -320,6 +384,33 @@ def quote_document(instrument: Instrument, market: Market) -> dict[str, Any] | N
     }
 
 
+def tick_document(row: QuoteTick, instrument: Instrument) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "symbol": row.instrument_id,
+        "bid": engine.price_text(row.bid, instrument),
+        "ask": engine.price_text(row.ask, instrument),
+        "source": row.source,
+        "time": plain(row.quoted_at),
+        "received_at": plain(row.received_at),
+        "sequence": row.sequence,
+        "batch": row.batch_id,
+    }
+
+
+def quotes_receipt(recorded: Recorded, *, received: int) -> dict[str, Any]:
+    """What a feed reads of its batch; everything that cannot be true was refused before this."""
+    return {
+        "accepted": recorded.accepted,
+        "received": received,
+        "batch": recorded.batch,
+        "refused": [
+            {"index": one.index, "symbol": one.quote.symbol, "code": str(one.kind), "detail": one.message}
+            for one in recorded.refused
+        ],
+    }
+
+
 def instrument_document(instrument: Instrument, market: Market) -> dict[str, Any]:
     trimmed = engine.trimmed
     return {
@@ -343,6 +434,7 @@ def instrument_document(instrument: Instrument, market: Market) -> dict[str, Any
         "commission_currency": instrument.commission_currency,
         "trade_mode": instrument.trade_mode,
         "quote_age_seconds_max": instrument.quote_age_seconds_max,
+        "volume_limit": None if instrument.volume_limit is None else trimmed(instrument.volume_limit),
         "quote": quote_document(instrument, market),
     }
 
@@ -360,6 +452,10 @@ def order_document(order: Order, market: Market) -> dict[str, Any]:
         "client_order_id": order.client_order_id,
         "status": order.status,
         "price": None if order.price_filled is None else engine.price_text(order.price_filled, instrument),
+        "price_expected": (
+            None if order.price_expected is None else engine.price_text(order.price_expected, instrument)
+        ),
+        "max_deviation": order.deviation_max,
         "position": None if position is None else {"id": str(position.id), "number": position.number},
         "reject_code": order.reject_code or None,
         "reject_context": order.reject_context,

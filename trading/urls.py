@@ -8,6 +8,7 @@ urlpatterns = [
     path("instruments", views.InstrumentListView.as_view()),
     path("instruments/<str:symbol>", views.InstrumentView.as_view()),
     path("quotes", views.QuotesView.as_view()),
+    path("quotes/<str:symbol>/history", views.QuoteHistoryView.as_view()),
     path("orders/preview", views.PreviewView.as_view()),
     path("orders", views.OrdersView.as_view()),
     path("orders/<uuid:order_id>", views.OrderView.as_view()),

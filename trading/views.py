@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -16,11 +17,13 @@ from core.api.views import APIView, ListAPIView, OperationView
 from core.audit import Actor
 from core.errors import NotFound
 from core.idempotency import Answer, Claim
+from core.ids import uuid7_at
 from trading import engine, errors, selectors, serializers
 from trading.explain import explain
+from trading.feeds import PushedFeed
 from trading.margin import Side
 from trading.market import Market
-from trading.models import Deal, Order, Position
+from trading.models import Deal, Order, Position, QuoteTick
 from trading.services import accounts as account_services
 from trading.services import orders as order_services
 from trading.services import positions as position_services
@@ -84,13 +87,46 @@ class QuotesView(APIView):
     @extend_schema(request=serializers.QuotesTerms, responses=serializers.QuotesReceipt)
     def post(self, request: Request) -> Response:
         now = timezone.now()
-        terms = serializers.QuotesTerms.read(request.data)
-        quotes = [
-            quote_services.NewQuote(quote["symbol"], quote["bid"], quote["ask"], quote.get("time", now))
-            for quote in terms["quotes"]
-        ]
-        accepted = quote_services.record_quotes(quotes=quotes, source="push", now=now)
-        return Response({"accepted": accepted, "received": len(quotes)})
+        feed = PushedFeed.of(serializers.QuotesTerms.read(request.data)["quotes"], now=now)
+        recorded = quote_services.record_quotes(quotes=feed.quotes, source=feed.source, now=now, whole=True)
+        recorded.require_possible()
+        return Response(serializers.quotes_receipt(recorded, received=len(feed.quotes)))
+
+
+class QuoteHistoryFilter(filters.FilterSet):
+    """`from` is included and `to` is not, both on our clock: when the price became the latest."""
+
+    to = filters.IsoDateTimeFilter(method="before")
+
+    class Meta:
+        model = QuoteTick
+        fields: ClassVar[list[str]] = []
+
+    # A tick's id begins with the moment it was received, so the key alone answers both.
+
+    def since(self, rows: Any, name: str, moment: datetime) -> Any:
+        return rows.filter(id__gte=uuid7_at(moment, 0))
+
+    def before(self, rows: Any, name: str, moment: datetime) -> Any:
+        return rows.filter(id__lt=uuid7_at(moment, 0))
+
+
+# `from` is a word of Python's own, so it cannot be written as a class attribute.
+QuoteHistoryFilter.base_filters["from"] = filters.IsoDateTimeFilter(method="since")
+
+
+class QuoteHistoryView(ListAPIView[Any]):
+    """Every price the desk had of an instrument and could have traded on, newest first."""
+
+    queryset = QuoteTick.objects.none()  # for the API document, which has no symbol
+    serializer_class = serializers.QuoteTickDocument
+    filterset_class = QuoteHistoryFilter
+    scopes: ClassVar[dict[str, str | None]] = {"GET": "read"}
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        instrument = selectors.instrument(kwargs["symbol"])
+        page = self.paginate_queryset(self.filter_queryset(selectors.quote_history(instrument.symbol)))
+        return self.get_paginated_response([serializers.tick_document(row, instrument) for row in page or []])
 
 
 # --- Orders ---------------------------------------------------------------------------------------------------------
@@ -111,6 +147,7 @@ class PreviewView(APIView):
                 symbol=terms["symbol"],
                 side=Side(terms["side"]),
                 volume=terms["volume"],
+                tolerance=serializers.tolerance_of(terms),
             )
         )
 
@@ -156,6 +193,7 @@ class OrdersView(OperationView, _MarketList):
             side=Side(terms["side"]),
             volume=terms["volume"],
             client_order_id=terms["client_order_id"],
+            tolerance=serializers.tolerance_of(terms),
             claim=claim,
             actor=actor,
         )

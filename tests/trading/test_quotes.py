@@ -13,7 +13,7 @@ from django.utils import timezone
 from tests.cast import alice, market_data_client
 from tests.trading.prices import Push
 from trading import replay
-from trading.models import Instrument, Quote
+from trading.models import Instrument, Quote, QuoteAlert
 from trading.services import quotes
 from trading.services.quotes import NewQuote
 
@@ -28,7 +28,7 @@ def good(**change: Any) -> dict[str, Any]:
 
 def test_many_symbols_are_taken_in_one_call(market: Push) -> None:
     response = post([good(), good(symbol="USDJPY", bid="108.483", ask="108.490")])
-    assert (response.status_code, response.json()) == (200, {"accepted": 2, "received": 2})
+    assert (response.status_code, response.json()) == (200, {"accepted": 2, "received": 2, "batch": 2, "refused": []})
     stored = Quote.objects.get(pk="EURUSD")
     assert (stored.bid, stored.ask, stored.source, stored.sequence) == (
         Decimal("1.2789"),
@@ -80,8 +80,10 @@ def test_a_quote_that_was_overtaken_changes_nothing(market: Push) -> None:
     now = timezone.now()
     late = NewQuote("EURUSD", Decimal("1.1"), Decimal("1.2"), now - timedelta(seconds=5))
     fresh = NewQuote("EURUSD", Decimal("1.3"), Decimal("1.4"), now)
-    assert quotes.record_quotes(quotes=[fresh], source="push", now=now) == 1
-    assert quotes.record_quotes(quotes=[late], source="push", now=now) == 0
+    assert quotes.record_quotes(quotes=[fresh], source="push", now=now).accepted == 1
+    recorded = quotes.record_quotes(quotes=[late], source="push", now=now)
+    assert (recorded.accepted, recorded.batch, [one.kind for one in recorded.refused]) == (0, None, ["OVERTAKEN"])
+    assert not QuoteAlert.objects.exists()
     assert Quote.objects.get(pk="EURUSD").bid == Decimal("1.3")
 
 

@@ -90,6 +90,27 @@ def base_margin(contract: Contract, *, volume: Decimal, price: Decimal, leverage
     return math.prod(factors_of(contract, volume, price), start=ONE) / divisor
 
 
+@exact
+def exposure(
+    contract: Contract,
+    *,
+    side: Side,
+    volume: Decimal,
+    price: Decimal,
+    account_currency: str,
+    rates: Rates,
+    currency_digits: int,
+) -> Decimal:
+    """
+    What `volume` lots are worth in the account's currency: the size or value that a margin is a share of.
+
+    :raises RateUnavailable: if the margin currency can't be converted into the account's
+    """
+    require_positive(volume=volume, price=price)
+    converted = conversion(contract.margin_currency, account_currency, side=side, rates=rates)
+    return booked(converted.of(math.prod(factors_of(contract, volume, price), start=ONE)), currency_digits)
+
+
 def factors_of(contract: Contract, volume: Decimal, price: Decimal) -> tuple[Decimal, ...]:
     """What is multiplied to give the size (FOREX) or the value (CFD) that the margin is a share of."""
     size = (volume, contract.contract_size)

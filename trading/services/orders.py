@@ -22,7 +22,7 @@ from core.ids import uuid7
 from core.models import KillSwitch
 from core.money import show
 from trading import engine, selectors
-from trading.engine import Opening
+from trading.engine import Opening, Tolerance
 from trading.errors import ClientOrderIdTaken, InstrumentNotFound
 from trading.margin import Side
 from trading.models import Deal, Instrument, Order, Position
@@ -43,6 +43,7 @@ class _Ticket:
     instrument: Instrument
     wallet: LockedWallet
     opening: Opening
+    tolerance: Tolerance | None
     client_order_id: str | None
     order_id: UUID
     position_id: UUID
@@ -53,16 +54,26 @@ class _Ticket:
 @transaction.atomic(durable=True)
 @exactly_once(OPEN)
 def place_order(
-    *, account: str, symbol: str, side: Side, volume: Decimal, client_order_id: str | None, claim: Claim, actor: Actor
+    *,
+    account: str,
+    symbol: str,
+    side: Side,
+    volume: Decimal,
+    client_order_id: str | None,
+    tolerance: Tolerance | None = None,
+    claim: Claim,
+    actor: Actor,
 ) -> Answer:
     """
     Fill a market order at the current price, or store it as rejected, exactly once per claim.
 
     `account` is a trading account's number, `volume` in lots. A rejection is a business answer: the order is kept with
     its code and numbers, nothing else changes, and the answer names the order in its context.
+    With a `tolerance`, a fill at a worse price than it allows is refused.
 
     :raises TradingAccountNotFound, InstrumentNotFound: if there is no such thing for this client
     :raises ClientOrderIdTaken: if the account has an order of that name, with its id
+    :raises Malformed: if the expected price has more digits than the instrument
     """
     assert volume > 0, "serializers refuse volumes that are not positive"
     trading_account = selectors.trading_account(claim.owner, account)
@@ -85,17 +96,22 @@ def place_order(
         positions=selectors.open_positions(trading_account.id),
         market=market,
     )
-    ticket = _Ticket(trading_account, instrument, wallet, opening, client_order_id, uuid7(), uuid7(), uuid7())
+    engine.hold_to(opening, tolerance, instrument)
+    ids = (uuid7(), uuid7(), uuid7())
+    ticket = _Ticket(trading_account, instrument, wallet, opening, tolerance, client_order_id, *ids)
     if opening.refusals:
         return _reject(ticket, opening.refusals[0], claim)
     return _fill(ticket, claim, actor)
 
 
-def preview_order(*, owner: UUID, account: str, symbol: str, side: Side, volume: Decimal) -> dict[str, Any]:
+def preview_order(
+    *, owner: UUID, account: str, symbol: str, side: Side, volume: Decimal, tolerance: Tolerance | None = None
+) -> dict[str, Any]:
     """
     What `place_order` would do now, by the same reckoning, without a lock and without doing it.
 
     :raises TradingAccountNotFound, InstrumentNotFound: if there is no such thing for this client
+    :raises Malformed: if the expected price has more digits than the instrument
     """
     trading_account = selectors.trading_account(owner, account)
     market = selectors.market(timezone.now())
@@ -113,6 +129,7 @@ def preview_order(*, owner: UUID, account: str, symbol: str, side: Side, volume:
         positions=positions,
         market=market,
     )
+    engine.hold_to(opening, tolerance, instrument)
     stop_out = engine.stop_out_price(opening, instrument=instrument, wallet=wallet, positions=positions, market=market)
     return engine.opening_document(opening, instrument, wallet.currency, stop_out) | {
         "account": trading_account.number,
@@ -152,6 +169,8 @@ def _store_order(ticket: _Ticket, claim: Claim, *, status: Order.Status, refusal
         status=status,
         reject_code=refusal.code if refusal else "",
         reject_context=refusal.context if refusal else None,
+        price_expected=ticket.tolerance.price if ticket.tolerance else None,
+        deviation_max=ticket.tolerance.points_max if ticket.tolerance else None,
         price_filled=None if refusal else ticket.opening.price,
         idempotency_digest=claim.digest,
         created_at=now,
