@@ -313,6 +313,8 @@ WITHDRAWAL_TWO_PERSON_FROM = Decimal(env.str("WITHDRAWAL_TWO_PERSON_FROM", defau
 LEVERAGE_MAX = env.int("LEVERAGE_MAX", default=500)
 LEVERAGE_DEFAULT = env.int("LEVERAGE_DEFAULT", default=30)
 POSITIONS_MAX = env.int("POSITIONS_MAX", default=200)
+#: Whose hours `load_instruments` gives the instruments: `always` open, as a replay has its own clock, or `market`.
+INSTRUMENT_SESSIONS = env.str("INSTRUMENT_SESSIONS", default="always")
 QUOTE_AGE_SECONDS_MAX = env.int("QUOTE_AGE_SECONDS_MAX", default=60)
 
 # --- Watching it ----------------------------------------------------------------------------------------------------

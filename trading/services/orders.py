@@ -20,7 +20,7 @@ from core.idempotency import Answer, Claim, Operation, exactly_once
 from core.ids import uuid7
 from core.models import KillSwitch
 from core.money import show
-from trading import engine, selectors
+from trading import engine, selectors, sessions
 from trading.engine import Opening
 from trading.errors import ClientOrderIdTaken, InstrumentNotFound
 from trading.margin import Side
@@ -183,6 +183,7 @@ def _fill(ticket: _Ticket, claim: Claim, actor: Actor) -> Answer:
         margin_initial=opening.margin.amount,
         margin_locked=opening.margin.amount,
         commission=commission,
+        rollover_due_at=sessions.next_rollover(ticket.instrument.time_zone, ticket.instrument.rollover_at, after=now),
         opened_at=now,
         updated_at=now,
     )
