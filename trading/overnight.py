@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from core.money import CURRENCIES
 from trading import engine, margin, sessions
@@ -69,8 +68,9 @@ def nights_owed(
     if not instrument.swap_rate(Side(position.side)).value:
         return
     start = position.rollover_due_at or position.opened_at
-    first = start.astimezone(ZoneInfo(instrument.time_zone)).date()
-    for day, rollover_at in sessions.rollovers(instrument.time_zone, instrument.rollover_at, first=first, until=until):
+    zone, at = instrument.time_zone, instrument.rollover_at
+    first = sessions.day_ending(zone, at, by=start)
+    for day, rollover_at in sessions.rollovers(zone, at, first=first, until=until):
         if position.closed_at is not None and position.closed_at < rollover_at:
             return
         nights = margin.swap_nights(weekday=day.weekday(), triple_weekday=instrument.swap_triple_weekday)

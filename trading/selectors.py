@@ -155,7 +155,7 @@ def nights_charged(positions: Sequence[Position]) -> dict[UUID, set[date]]:
     if not positions:
         return {}
     oldest = min(position.rollover_due_at or position.opened_at for position in positions)
-    rows = Swap.objects.filter(position__in=positions, night__gte=(oldest - timedelta(days=1)).date())
+    rows = Swap.objects.filter(position__in=positions, night__gte=(oldest - timedelta(days=2)).date())
     nights: dict[UUID, set[date]] = {}
     for position_id, night in rows.values_list("position_id", "night"):
         nights.setdefault(position_id, set()).add(night)

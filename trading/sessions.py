@@ -154,17 +154,28 @@ def _without(spans: Iterable[Span], gap: Span) -> Iterator[Span]:
 def rollovers(zone: str, at: time, *, first: date, until: datetime) -> Iterator[tuple[date, datetime]]:
     """Each day from `first` on with the moment its trading day ends, as far as that is no later than `until`."""
     clock = ZoneInfo(zone)
-    day, moment = first, moment_of(first, at, clock)
+    day, moment = first, _end_of(first, at, clock)
     while moment <= until:
         yield day, moment
         day += DAY
-        moment = moment_of(day, at, clock)
+        moment = _end_of(day, at, clock)
+
+
+def day_ending(zone: str, at: time, *, by: datetime) -> date:
+    """The first trading day that may end at `by` or later: where to begin with `rollovers`."""
+    day = by.astimezone(ZoneInfo(zone)).date()
+    return day - DAY if at == MIDNIGHT else day
 
 
 def next_rollover(zone: str, at: time, *, after: datetime) -> datetime:
     """The first end of a trading day that is later than `after`."""
     clock = ZoneInfo(zone)
     day = after.astimezone(clock).date()
-    while (moment := moment_of(day, at, clock)) <= after:
+    while (moment := _end_of(day, at, clock)) <= after:
         day += DAY
     return moment
+
+
+def _end_of(day: date, at: time, clock: ZoneInfo) -> datetime:
+    """A trading day ends on its own date; one that ends at midnight does at the midnight after it."""
+    return moment_of(day + DAY if at == MIDNIGHT else day, at, clock)

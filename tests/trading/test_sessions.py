@@ -245,16 +245,13 @@ def test_a_week_of_currencies_is_five_days_long_by_the_wall_clock(year: int, wee
 
 @given(st.sampled_from([NEW_YORK, LONDON]), moments | changes, st.times())
 def test_every_day_ends_once_and_at_its_hour(zone: str, after: datetime, at: time) -> None:
-    clock = ZoneInfo(zone)
     ends = sessions.next_rollover(zone, at, after=after)
     assert ends > after
     assert ends - after <= timedelta(hours=25)
-    following = list(
-        sessions.rollovers(zone, at, first=ends.astimezone(clock).date(), until=ends + 30 * timedelta(days=1))
-    )
-    days, moments_ = zip(*following, strict=True)
+    first = sessions.day_ending(zone, at, by=ends)
+    days, moments_ = zip(*sessions.rollovers(zone, at, first=first, until=ends + 30 * sessions.DAY), strict=True)
     assert moments_[0] == ends
-    assert list(days) == [days[0] + number * timedelta(days=1) for number in range(len(days))]
+    assert list(days) == [days[0] + number * sessions.DAY for number in range(len(days))]
     assert all(timedelta(hours=23) <= b - a <= timedelta(hours=25) for a, b in pairwise(moments_))
     assert all(sessions.next_rollover(zone, at, after=a) == b for a, b in pairwise(moments_))
 
@@ -267,6 +264,23 @@ def test_the_end_of_a_day_moves_with_summer_time() -> None:
         (date(2026, 3, 8), utc("2026-03-08T21:00:00")),
         (date(2026, 3, 9), utc("2026-03-09T21:00:00")),
     ]
+
+
+def test_a_day_that_ends_at_midnight_ends_behind_its_date() -> None:
+    until = utc("2026-03-30T12:00:00")
+    assert list(sessions.rollovers(LONDON, time(0), first=date(2026, 3, 27), until=until)) == [
+        (date(2026, 3, 27), utc("2026-03-28T00:00:00")),
+        (date(2026, 3, 28), utc("2026-03-29T00:00:00")),
+        (date(2026, 3, 29), utc("2026-03-29T23:00:00")),
+    ]
+
+
+@given(st.sampled_from([NEW_YORK, LONDON]), moments | changes, st.times())
+def test_no_day_that_is_still_to_end_is_left_out(zone: str, moment: datetime, at: time) -> None:
+    first = sessions.day_ending(zone, at, by=moment)
+    ends = [end for _, end in sessions.rollovers(zone, at, first=first, until=moment + 3 * sessions.DAY)]
+    expected = sessions.next_rollover(zone, at, after=moment - MICROSECOND)
+    assert next(end for end in ends if end >= moment) == expected
 
 
 def test_what_happens_at_the_very_end_belongs_to_the_next_day() -> None:
