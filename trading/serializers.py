@@ -21,6 +21,7 @@ from core.money import show
 from trading import engine, margin, sessions
 from trading.engine import AccountSummary
 from trading.errors import ConversionRateUnavailable
+from trading.explain import explain_swap
 from trading.margin import Side
 from trading.market import Market, OpenPosition
 from trading.models import Deal, Instrument, Order, Position, Swap
@@ -240,6 +241,8 @@ class SwapDocument(serializers.Serializer[Any]):
     conversion = serializers.ListField(
         child=serializers.CharField(), help_text="From the quote currency to the account's; empty if they are one."
     )
+    lines = serializers.ListField(child=serializers.DictField(), help_text="The arithmetic, as on a calculator.")
+    agrees = serializers.BooleanField(help_text="Whether the recomputed amount equals the booked one.")
     transaction = serializers.UUIDField(allow_null=True)
     charged_at = serializers.DateTimeField()
 
@@ -475,6 +478,7 @@ def position_document(position: Position, market: Market) -> dict[str, Any]:
 
 def swap_document(swap: Swap, market: Market) -> dict[str, Any]:
     instrument, currency = market.instruments[swap.instrument_id], swap.account.currency
+    lines, agrees = explain_swap(swap)
     return {
         "id": str(swap.id),
         "position": str(swap.position_id),
@@ -492,6 +496,8 @@ def swap_document(swap: Swap, market: Market) -> dict[str, Any]:
         "compensation": show(swap.compensation, currency),
         "currency": currency,
         "conversion": swap.inputs["conversion_path"],
+        "lines": lines,
+        "agrees": agrees,
         "transaction": plain(swap.transaction_id),
         "charged_at": plain(swap.charged_at),
     }

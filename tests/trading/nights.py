@@ -75,7 +75,8 @@ def swap_terms(symbol: str, **terms: Any) -> None:
 
 def balance(who: CastMember) -> Decimal:
     who.margin.refresh_from_db()
-    return who.margin.balance
+    now: Decimal = who.margin.balance
+    return now
 
 
 def positions_are_clean() -> None:

@@ -33,6 +33,7 @@ from tests.trading.prices import Push
 from tests.trading.test_cases_over_rest import cfd, quote
 from trading.models import Instrument, Position, Quote, Swap
 from trading.services import swaps
+from trading.services.instruments import load_instruments
 from wallets.models import Entry, LedgerTransaction, Wallet
 
 WEDNESDAYS = 2
@@ -434,6 +435,26 @@ def test_a_client_reads_every_night_of_a_position(costly: Push) -> None:
     assert (newest["nights"], newest["amount"], newest["rate"], newest["mode"]) == (3, "-21.00", "-7", "POINTS")
     assert (newest["volume"], newest["price"], newest["currency"]) == ("1", "1.20000", "USD")
     assert newest["rollover_at"] == "2026-01-14T22:00:00.000000Z"
+
+
+def test_every_night_explains_itself_in_figures_that_agree(market: Push) -> None:
+    who = trader("60000.00")
+    for symbol, volume in (("EURUSD", "0.37"), ("GBPJPY", "0.11"), ("BTCUSD", "0.07")):
+        position = hold(who, since=noon(WEDNESDAY), symbol=symbol, volume=volume)
+        charge(FRIDAY)
+        Instrument.objects.update(contract_size=1)  # what a night kept is what explains it
+        newest, oldest = who.api.get(f"/api/v1/positions/{position}/swaps").json()["results"]
+        load_instruments()
+        for row in (newest, oldest):
+            assert row["agrees"] is True
+            assert row["lines"][-1]["value"] == row["amount"]
+            for line in row["lines"]:
+                steps = f"1 × {line['formula']}".split()
+                value = Decimal(1)
+                for operator, number in zip(steps[1::2], steps[2::2], strict=True):
+                    value = value * Decimal(number) if operator == "×" else value / Decimal(number)
+                shown = Decimal(line["value"])
+                assert value.quantize(shown) == shown, line
 
 
 def test_a_strangers_nights_do_not_exist(costly: Push) -> None:

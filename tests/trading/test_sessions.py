@@ -33,7 +33,7 @@ START = datetime(2020, 1, 1, tzinfo=UTC)
 moments = st.integers(0, 16 * 365 * 86_400 * 1_000_000).map(lambda passed: START + passed * MICROSECOND)
 #: Most moments are nowhere near a change of the clock; these are.
 changes = st.builds(
-    lambda year, day, minutes: datetime(year, *day, tzinfo=UTC) + timedelta(minutes=minutes),
+    lambda year, day, minutes: datetime(year, day[0], day[1], tzinfo=UTC) + timedelta(minutes=minutes),
     st.integers(2020, 2035),
     st.sampled_from([(3, 7), (3, 24), (10, 24), (10, 31)]),
     st.integers(0, 9 * 24 * 60),
