@@ -16,7 +16,7 @@ from typing import Any
 
 from core.money import CURRENCIES
 from trading import engine, margin, sessions
-from trading.errors import ConversionRateUnavailable
+from trading.errors import ConversionRateUnavailable, QuoteUnavailable
 from trading.margin import Side
 from trading.market import Market, Tick
 from trading.models import Instrument, Position, Swap
@@ -87,9 +87,12 @@ def evaluate_night(night: Night, *, currency: str, market: Market) -> NightCharg
     No history of prices is kept, so a night that is charged late is charged at a later price than its own; the charge
     says so in `price_basis`. An annual rate applies to what the position would be closed at.
 
+    :raises QuoteUnavailable: if the instrument has no price at all
     :raises ConversionRateUnavailable: if no price was ever known to convert with
     """
-    tick, side = market.ticks[night.instrument.symbol], Side(night.position.side)
+    tick, side = market.ticks.get(night.instrument.symbol), Side(night.position.side)
+    if tick is None:
+        raise QuoteUnavailable(symbol=night.instrument.symbol)
     try:
         swap = margin.swap(
             night.instrument.contract(),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from decimal import Decimal
+from threading import Event
 from typing import Any
 
 import pytest
 from django.core.management import CommandError
 from django.utils import timezone
 
+from core.commands import JobFailed
 from core.models import JobRun
 from tests.cast import CastMember, bob, make_client
 from tests.trading.calls import account, close, place
@@ -31,6 +33,7 @@ from tests.trading.nights import (
 )
 from tests.trading.prices import Push
 from tests.trading.test_cases_over_rest import cfd, quote
+from trading.management.commands.charge_swaps import Command
 from trading.models import Instrument, Position, Quote, Swap
 from trading.services import swaps
 from trading.services.instruments import load_instruments
@@ -397,6 +400,47 @@ def test_what_cannot_be_converted_stays_due_and_fails_the_job(costly: Push) -> N
     costly(USDJPY=("109.200", "109.210"))
     assert charge(WEDNESDAY)["swaps"] == 2
     positions_are_clean()
+
+
+def test_what_has_no_price_stays_due(costly: Push) -> None:
+    hold(trader(), since=noon(MONDAY), volume="1")
+    Quote.objects.filter(pk="EURUSD").delete()
+    with pytest.raises(CommandError):
+        charge(TUESDAY)
+    assert not Swap.objects.exists()
+    costly(EURUSD=("1.20000", "1.20000"))
+    assert charge(TUESDAY)["swaps"] == 1
+
+
+def test_an_account_that_the_database_refuses_holds_up_nobody_else(costly: Push) -> None:
+    refused, other = trader(), trader()
+    position = hold(refused, since=noon(MONDAY), volume="1")
+    hold(other, since=noon(MONDAY), volume="1")
+    Position.objects.filter(pk=position).update(swap=Decimal("-999999999999.99999999"))
+    with pytest.raises(CommandError):
+        charge(TUESDAY)
+    assert (balance(refused), balance(other)) == (Decimal("20000.00"), Decimal("19993.00"))
+    assert JobRun.objects.get().counts["unfinished"] == 1
+    Position.objects.filter(pk=position).update(swap=0)
+    assert charge(TUESDAY)["swaps"] == 1
+
+
+def test_a_watching_sweep_goes_on_when_something_is_left(costly: Push) -> None:
+    hold(trader(), since=noon(MONDAY), volume="1")
+    Quote.objects.filter(pk="EURUSD").delete()
+    command = Command()
+    command.is_watching = False
+    with pytest.raises(JobFailed):
+        run_once(command)
+    command.is_watching = True
+    assert run_once(command)["unpriced"] == 1
+    costly(EURUSD=("1.20000", "1.20000"))
+    assert run_once(command)["swaps"] == 1
+
+
+def run_once(command: Command) -> dict[str, Any]:
+    command.stopping, command.as_json = Event(), True
+    return command.run(batch=1, dry_run=False, until=noon(TUESDAY))
 
 
 @pytest.mark.parametrize("until", ["yesterday", "2999-01-01"])

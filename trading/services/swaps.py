@@ -31,7 +31,7 @@ from core.db import retry_on_conflict
 from core.idempotency import system_digest
 from core.ids import uuid7
 from trading import margin, overnight, selectors, sessions
-from trading.errors import ConversionRateUnavailable
+from trading.errors import ConversionRateUnavailable, QuoteUnavailable
 from trading.market import Market
 from trading.models import Position, Swap
 from trading.overnight import Night, NightCharge
@@ -70,10 +70,10 @@ def charge_account(*, account_id: UUID, until: datetime, market: Market, waits: 
     Charge or pay an account for the nights its positions were held up to `until`, oldest first, each once.
 
     At most `CHARGES_MAX` of them; `is_done` says whether that was all. An account that another sweep is at is left to
-    it (`is_busy`), unless this one `waits`. A position whose currency cannot be converted yet stays due, and is counted
-    in `unpriced`; the others are charged. If the outcome of the commit is unknown, call it again.
+    it (`is_busy`), unless this one `waits`. A position that cannot be priced or converted stays due, and is counted in
+    `unpriced`; the others are charged. If the outcome of the commit is unknown, call it again.
     """
-    assert until <= timezone.now(), "a night is charged when it has begun"
+    until = min(until, timezone.now())  # a night is charged when it has begun, whatever a clock said before
     account = TradingAccount.objects.get(pk=account_id)
     if not waits and not db.fetch_all(_CLAIM_SQL, {"account": str(account_id)})[0][0]:
         return Sweep(account.environment, account.currency, is_busy=True)
@@ -130,7 +130,7 @@ def _reckon(
         ):
             try:
                 charges.append(overnight.evaluate_night(night, currency=currency, market=market))
-            except ConversionRateUnavailable:
+            except (QuoteUnavailable, ConversionRateUnavailable):
                 stuck.append(night)
                 break
     charges.sort(key=lambda charge: (charge.night.rollover_at, charge.night.position.id))

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from django.db import DataError, IntegrityError
 from django.utils import timezone
 
 from core.commands import DeskCommand, JobFailed
@@ -71,6 +72,10 @@ class Command(DeskCommand):
             try:
                 sweep = swaps.charge_account(account_id=account_id, until=until, market=market, waits=waits)
             except (Contended, OutcomeUnknown):
+                return False
+            except (DataError, IntegrityError):
+                # The database will not have it, so this is a bug, and everybody else's nights are not to wait for it.
+                logger.exception("trading.swaps.refused", account_id=str(account_id))
                 return False
             if sweep.is_busy:
                 return False
