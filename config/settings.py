@@ -315,6 +315,8 @@ LEVERAGE_DEFAULT = env.int("LEVERAGE_DEFAULT", default=30)
 POSITIONS_MAX = env.int("POSITIONS_MAX", default=200)
 #: What all open positions of an account may be worth together, in the account's currency.
 EXPOSURE_MAX = Decimal(env.str("EXPOSURE_MAX", default="100000000"))
+#: Whose hours `load_instruments` gives the instruments: `always` open, as a replay has its own clock, or `market`.
+INSTRUMENT_SESSIONS = env.str("INSTRUMENT_SESSIONS", default="always")
 QUOTE_AGE_SECONDS_MAX = env.int("QUOTE_AGE_SECONDS_MAX", default=60)
 
 # --- Watching it ----------------------------------------------------------------------------------------------------

@@ -20,12 +20,14 @@ EVERYWHERE = (*ROOMS, "scripts", "tests")
 BUILDING_BLOCKS = {
     "accounts/services/sign_up.py:newcomer_id": "computes an id from an email address and touches nothing",
     "trading/services/orders.py:preview_order": "reads, and writes nothing that could be retried",
+    "trading/services/swaps.py:preview_account": "reads, and writes nothing that could be retried",
 }
 
 #: Where a float is right: never near money.
 FLOATS = {
     "core/middleware.py": "seconds, as a proxy's header spells them",
     "core/commands.py": "seconds between two rounds",
+    "trading/management/commands/feed_quotes.py": "how much faster than time a replay runs",
 }
 
 #: Rows that are saved whole, because they are new.

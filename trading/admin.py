@@ -5,7 +5,19 @@ from __future__ import annotations
 from django.contrib import admin
 
 from core.admin import ReadOnlyAdmin
-from trading.models import Deal, Instrument, Order, Position, PriceBatch, Quote, QuoteAlert, QuoteTick
+from trading.models import (
+    Deal,
+    Holiday,
+    Instrument,
+    Order,
+    Position,
+    PriceBatch,
+    Quote,
+    QuoteAlert,
+    QuoteTick,
+    Swap,
+    TradingSession,
+)
 
 
 @admin.register(Instrument)
@@ -14,6 +26,21 @@ class InstrumentAdmin(ReadOnlyAdmin):
     list_filter = ("asset_class", "trade_mode")
     search_fields = ("symbol", "name")
     ordering = ("symbol",)
+
+
+@admin.register(TradingSession)
+class TradingSessionAdmin(ReadOnlyAdmin):
+    list_display = ("instrument", "weekday", "opens", "closes")
+    list_filter = ("weekday",)
+    search_fields = ("=instrument__symbol",)
+    ordering = ("id",)
+
+
+@admin.register(Holiday)
+class HolidayAdmin(ReadOnlyAdmin):
+    list_display = ("calendar", "day", "closes", "reopens", "name")
+    list_filter = ("calendar",)
+    ordering = ("day",)
 
 
 @admin.register(Quote)
@@ -72,3 +99,12 @@ class DealAdmin(ReadOnlyAdmin):
     search_fields = ("=id", "=account__number", "=position__number")
     search_help_text = "A deal's id, a position's number, or an account's"
     exclude = ("idempotency_digest",)
+
+
+@admin.register(Swap)
+class SwapAdmin(ReadOnlyAdmin):
+    list_display = ("night", "account", "position", "side", "volume", "nights", "rate", "amount", "compensation")
+    list_filter = ("mode", "price_basis", "side")
+    list_select_related = ("account", "position")
+    search_fields = ("=id", "=account__number", "=position__number")
+    search_help_text = "A swap's id, a position's number, or an account's"

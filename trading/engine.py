@@ -19,6 +19,7 @@ from trading.errors import (
     ExposureLimitReached,
     InstrumentNotTradable,
     MarginInsufficient,
+    MarketClosed,
     PositionsLimitReached,
     QuoteStale,
     QuoteUnavailable,
@@ -172,6 +173,10 @@ def evaluate_opening(
     opening = Opening(side=side, volume=volume)
     refusals = opening.refusals
     refusals.extend(_gates(account, wallet, kill_switches, instrument, side))
+    try:
+        market.require_open(instrument.symbol)
+    except MarketClosed as refusal:
+        refusals.append(refusal)
     if (invalid := volume_refusal(instrument, volume)) is not None:
         refusals.append(invalid)
     if len(positions) >= settings.POSITIONS_MAX:
@@ -587,9 +592,10 @@ def evaluate_closing(position: Position, *, volume: Decimal, currency: str, mark
     """
     Reckon the closing of `volume` lots of a position at the current price.
 
-    :raises QuoteUnavailable, QuoteStale: if there is no price to close at
+    :raises MarketClosed, QuoteUnavailable, QuoteStale: if there is no price to close at
     :raises ConversionRateUnavailable: if profit or commission cannot be converted
     """
+    market.require_open(position.instrument_id)
     tick = market.fresh(position.instrument_id)
     instrument = market.instruments[position.instrument_id]
     side, digits, rates = Side(position.side), CURRENCIES[currency].digits, market.rates(fresh_only=True)

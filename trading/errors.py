@@ -43,6 +43,11 @@ class InstrumentNotTradable(DomainError):
     message = "{symbol} is {trade_mode}: a {side} cannot be opened in it."
 
 
+class MarketClosed(DomainError):
+    code = "MARKET_CLOSED"
+    message = "{symbol} does not trade at this hour; it opens at {opens_at}."
+
+
 class QuoteStale(DomainError):
     code = "QUOTE_STALE"
     message = "The last price of {symbol} is {age_seconds} s old; at most {age_seconds_max} s are traded on."
@@ -134,6 +139,7 @@ OPENING: tuple[type[DomainError], ...] = (
     TradingFrozen,
     TradingHalted,
     InstrumentNotTradable,
+    MarketClosed,
     QuoteUnavailable,
     QuoteStale,
     VolumeInvalid,
@@ -148,6 +154,7 @@ CLOSING: tuple[type[DomainError], ...] = (
     PositionNotFound,
     PositionClosed,
     VolumeInvalid,
+    MarketClosed,
     QuoteUnavailable,
     QuoteStale,
     ConversionRateUnavailable,

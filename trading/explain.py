@@ -1,4 +1,4 @@
-"""A deal's figures are recomputed from what it kept, line by line, so that nobody has to take our word for them."""
+"""What was booked is recomputed from what was kept, line by line, so that nobody has to take our word for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from core.money import CURRENCIES, show
 from trading import margin
 from trading.margin import Contract, Conversion, Line, Side
-from trading.models import Deal
+from trading.models import Deal, Swap
 
 ZERO = Decimal(0)
 
@@ -39,8 +39,24 @@ def explain(deal: Deal) -> dict[str, Any]:
     }
 
 
-def _contract(deal: Deal) -> Contract:
-    terms = deal.inputs["terms"]
+def explain_swap(swap: Swap) -> tuple[list[Line], bool]:
+    """Every line of a night's arithmetic, and whether the recomputed figure equals the booked one."""
+    currency = swap.inputs["currency"]
+    night = margin.Swap(
+        contract=_contract(swap),
+        rate=margin.SwapRate(swap.rate, margin.SwapMode(swap.mode)),
+        volume=swap.volume,
+        price=swap.price,
+        nights=swap.nights,
+        conversion=Conversion.along(swap.inputs["conversion_path"]),
+        account_currency=currency,
+        currency_digits=CURRENCIES[currency].digits,
+    )
+    return margin.explain_swap(night), night.amount == swap.amount
+
+
+def _contract(booked: Deal | Swap) -> Contract:
+    terms = booked.inputs["terms"]
     return Contract(
         symbol=terms["symbol"],
         base=terms["base"],

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from trading.errors import QuoteStale, QuoteUnavailable
+from trading import sessions
+from trading.errors import MarketClosed, QuoteStale, QuoteUnavailable
 from trading.margin import Price, Rates, Side
 from trading.models import Instrument, Position
+from trading.sessions import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,22 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """All instruments and prices at one moment."""
+    """All instruments and prices at one moment; `schedules` only where trading hours are asked for."""
 
     instruments: dict[str, Instrument]
     ticks: dict[str, Tick]
     now: datetime
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+
+    def require_open(self, symbol: str) -> None:
+        """
+        Outside its hours an instrument has no price to trade at, however fresh the last one looks.
+
+        :raises MarketClosed: with the moment it opens at, or null if that is not in sight
+        """
+        schedule = self.schedules[symbol]
+        if not sessions.is_open(schedule, self.now):
+            raise MarketClosed(symbol=symbol, opens_at=sessions.next_open(schedule, self.now))
 
     def fresh(self, symbol: str) -> Tick:
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import time
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,7 @@ from trading import margin
 from wallets.models import LedgerTransaction, bounded, money_field
 
 ZERO = Decimal(0)
+RATE_MAX = Decimal("99999999.999999999999")
 PRICE_MAX = Decimal("9999999999.9999999999")
 VOLUME_MAX = Decimal("99999999999999.9999")
 SIDES = [(side.value, side.value) for side in margin.Side]
@@ -29,13 +31,21 @@ def volume_field(**options: Any) -> models.DecimalField:  # type: ignore[type-ar
     return models.DecimalField(max_digits=18, decimal_places=4, **options)
 
 
+def rate_field(**options: Any) -> models.DecimalField:  # type: ignore[type-arg]  # as above
+    return models.DecimalField(max_digits=20, decimal_places=12, **options)
+
+
 def positive(field: str, maximum: Decimal = PRICE_MAX) -> Q:
     """Above zero and within its column; the upper bound is what refuses NaN."""
     return Q(**{f"{field}__gt": ZERO, f"{field}__lte": maximum})
 
 
 class Instrument(models.Model):
-    """The terms of one tradable symbol. A lot is `contract_size` units of the base."""
+    """
+    The terms of one tradable symbol. A lot is `contract_size` units of the base.
+
+    Its sessions, its holidays and the end of its trading day are all told by the wall clock of `time_zone`.
+    """
 
     class AssetClass(models.TextChoices):
         FOREX = "FOREX"
@@ -55,6 +65,10 @@ class Instrument(models.Model):
         SHORT_ONLY = "SHORT_ONLY"
         CLOSE_ONLY = "CLOSE_ONLY"
         DISABLED = "DISABLED"
+
+    class SwapMode(models.TextChoices):
+        POINTS = "POINTS"  # of price, per lot and night
+        ANNUAL = "ANNUAL"  # percent a year of the position's value
 
     symbol = models.CharField(primary_key=True, max_length=16)
     name = models.CharField(max_length=64)
@@ -89,6 +103,23 @@ class Instrument(models.Model):
         db_default=Decimal("0.5"),
         help_text="A price further from the last one than this fraction is believed when a second confirms it.",
     )
+    time_zone = models.CharField(max_length=64, default="America/New_York", db_default="America/New_York")
+    calendar = models.CharField(
+        max_length=16, blank=True, default="", db_default="", help_text="Whose holidays it keeps; none if empty."
+    )
+    rollover_at = models.TimeField(
+        default=time(17),
+        db_default=time(17),
+        help_text="When its trading day ends: what is open then is charged or paid for the night.",
+    )
+    swap_mode = models.CharField(
+        max_length=8, choices=SwapMode, default=SwapMode.POINTS, db_default=SwapMode.POINTS.value
+    )
+    swap_long = rate_field(default=ZERO, db_default=ZERO, help_text="Per night; negative where holding costs.")
+    swap_short = rate_field(default=ZERO, db_default=ZERO)
+    swap_triple_weekday = models.PositiveSmallIntegerField(
+        null=True, help_text="Monday is 0. The weekend is charged on that day; without one every day is charged."
+    )
     updated_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -120,6 +151,15 @@ class Instrument(models.Model):
                 | (~Q(calculation="FOREX") & Q(margin_currency=F("quote"))),
                 name="instrument_margin_currency_fits_its_calculation",
             ),
+            models.CheckConstraint(
+                condition=Q(swap_long__gte=-RATE_MAX, swap_long__lte=RATE_MAX)
+                & Q(swap_short__gte=-RATE_MAX, swap_short__lte=RATE_MAX),
+                name="instrument_swaps_bounded",
+            ),
+            models.CheckConstraint(
+                condition=Q(swap_triple_weekday__isnull=True) | Q(swap_triple_weekday__lte=4),
+                name="instrument_weekend_is_charged_on_a_working_day",
+            ),
         )
 
     def __str__(self) -> str:
@@ -139,6 +179,62 @@ class Instrument(models.Model):
             tick_size=self.tick_size,
             digits=self.digits,
         )
+
+    def swap_rate(self, side: margin.Side) -> margin.SwapRate:
+        """What a night costs (negative) or earns on this side; an annual rate keeps the quote currency's year."""
+        mode = margin.SwapMode.POINTS
+        if self.swap_mode == self.SwapMode.ANNUAL:
+            mode = margin.annual_mode(self.quote)
+        return margin.SwapRate(self.swap_long if side is margin.Side.BUY else self.swap_short, mode)
+
+
+class TradingSession(models.Model):
+    """
+    Hours that an instrument trades every week, by its own wall clock; without any it never closes.
+
+    A close at or before the opening is on the next day, so a session lasts a day at most. Reference data for all
+    clients, like the instrument itself.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    instrument = models.ForeignKey(
+        Instrument, on_delete=models.CASCADE, related_name="sessions", db_column="symbol", db_index=False
+    )
+    weekday = models.PositiveSmallIntegerField(help_text="On which it opens; Monday is 0.")
+    opens = models.TimeField()
+    closes = models.TimeField()
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=Q(weekday__lte=6), name="tradingsession_weekday_known"),
+            models.UniqueConstraint(fields=["instrument", "weekday", "opens"], name="tradingsession_opens_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.instrument_id} {self.weekday} {self.opens:%H:%M}-{self.closes:%H:%M}"
+
+
+class Holiday(models.Model):
+    """A day with other hours for every instrument of a calendar, each by its own wall clock. Reference data too."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    calendar = models.CharField(max_length=16)
+    day = models.DateField()
+    closes = models.TimeField(null=True, help_text="Closed from here on; from midnight if not given.")
+    reopens = models.TimeField(null=True, help_text="Open again from here on; not on that day if not given.")
+    name = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["calendar", "day"], name="holiday_calendar_day"),
+            models.CheckConstraint(
+                condition=Q(closes__isnull=True) | Q(reopens__isnull=True) | Q(reopens__gt=F("closes")),
+                name="holiday_hours_in_order",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.calendar} {self.day}"
 
 
 class Quote(models.Model):
@@ -326,6 +422,10 @@ class Order(models.Model):
                 | (Q(price_filled__isnull=True) & ~Q(status="FILLED")),
                 name="order_has_a_price_when_filled",
             ),
+            models.CheckConstraint(
+                condition=Q(price_expected__isnull=True) | positive("price_expected"),
+                name="order_price_expected_positive",
+            ),
         )
         indexes = (
             models.Index(fields=["owner", "id"], name="order_owner"),
@@ -334,6 +434,10 @@ class Order(models.Model):
 
     def __str__(self) -> str:
         return f"{self.side} {self.volume} {self.instrument_id} {self.status}"
+
+
+#: A position that was closed owes nights as long as it was open at the first one not looked at.
+OWES_NIGHTS = Q(closed_at__isnull=True) | Q(rollover_due_at__isnull=True) | Q(closed_at__gte=F("rollover_due_at"))
 
 
 class Position(models.Model):
@@ -367,6 +471,10 @@ class Position(models.Model):
     margin_locked = money_field()
     profit = money_field(default=ZERO, help_text="Realised by its closing deals, in the account's currency.")
     commission = money_field(default=ZERO, help_text="Paid so far, as a positive amount.")
+    swap = money_field(default=ZERO, db_default=ZERO, help_text="Of all nights so far; negative where holding cost.")
+    rollover_due_at = models.DateTimeField(
+        null=True, help_text="The first end of a trading day that no sweep has looked at; not known yet if empty."
+    )
     opened_at = models.DateTimeField(default=timezone.now)
     closed_at = models.DateTimeField(null=True)
     updated_at = models.DateTimeField(default=timezone.now)
@@ -391,10 +499,13 @@ class Position(models.Model):
             models.CheckConstraint(
                 condition=bounded("profit") & bounded("commission"), name="position_results_bounded"
             ),
+            models.CheckConstraint(condition=bounded("swap"), name="position_swap_bounded"),
         )
         indexes = (
             models.Index(fields=["owner", "id"], name="position_owner"),
             models.Index(fields=["account", "id"], condition=Q(status="OPEN"), name="position_open_by_account"),
+            # Only what may still owe a night is in it, so a sweep costs what is due and not what was ever traded.
+            models.Index(fields=["rollover_due_at", "account"], condition=OWES_NIGHTS, name="position_rollover_due"),
         )
 
     def __str__(self) -> str:
@@ -459,3 +570,64 @@ class Deal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.entry} {self.side} {self.volume} {self.instrument_id} at {self.price}"
+
+
+class Swap(models.Model):
+    """
+    What one position was charged (negative) or paid for one night, with every input of its arithmetic; append-only.
+
+    `nights` is 3 on the day that carries the weekend. An amount that rounds to nothing has no transaction.
+    """
+
+    class PriceBasis(models.TextChoices):
+        AT_ROLLOVER = "AT_ROLLOVER"  # the last price before the trading day ended
+        LAST_KNOWN = "LAST_KNOWN"  # a later one: the last that was known when the night was charged
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="swaps", db_index=False)
+    account = models.ForeignKey(TradingAccount, on_delete=models.PROTECT, related_name="swaps", db_index=False)
+    position = models.ForeignKey(Position, on_delete=models.PROTECT, related_name="swaps", db_index=False)
+    instrument = models.ForeignKey(
+        Instrument, on_delete=models.PROTECT, related_name="swaps", db_column="symbol", db_index=False
+    )
+    night = models.DateField(help_text="The trading day that ended, by the instrument's wall clock.")
+    rollover_at = models.DateTimeField(help_text="When it ended.")
+    nights = models.PositiveSmallIntegerField()
+    side = models.CharField(max_length=4, choices=SIDES)
+    volume = volume_field(help_text="What was open then.")
+    mode = models.CharField(max_length=12, choices=[(mode.value, mode.value) for mode in margin.SwapMode])
+    rate = rate_field()
+    price = price_field()
+    price_basis = models.CharField(max_length=12, choices=PriceBasis)
+    amount = money_field()
+    compensation = money_field(default=ZERO, help_text="Paid by the house so that the client owes nothing.")
+    inputs = models.JSONField(help_text="Terms, quote and conversion path.")
+    transaction = models.OneToOneField(LedgerTransaction, on_delete=models.PROTECT, null=True, related_name="swap")
+    charged_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["owner", "position", "night"], name="swap_once_a_night"),
+            models.CheckConstraint(condition=Q(nights__gte=1, nights__lte=3), name="swap_nights_known"),
+            models.CheckConstraint(
+                condition=positive("volume", VOLUME_MAX)
+                & positive("price")
+                & Q(rate__gte=-RATE_MAX, rate__lte=RATE_MAX),
+                name="swap_figures_bounded",
+            ),
+            models.CheckConstraint(
+                condition=bounded("amount") & bounded("compensation", low=ZERO), name="swap_amounts_bounded"
+            ),
+            models.CheckConstraint(
+                condition=Q(amount=ZERO, compensation=ZERO, transaction__isnull=True)
+                | (~Q(amount=ZERO) & Q(transaction__isnull=False)),
+                name="swap_is_posted_when_it_moves_something",
+            ),
+        )
+        indexes = (
+            models.Index(fields=["owner", "id"], name="swap_owner"),
+            models.Index(fields=["position", "id"], name="swap_position"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.night} {self.amount}"

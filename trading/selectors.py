@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
@@ -18,14 +19,31 @@ from core.ids import uuid7_at
 from trading.errors import InstrumentNotFound, PositionNotFound, TradingAccountNotFound
 from trading.margin import Side
 from trading.market import Market, OpenPosition, Tick
-from trading.models import Deal, Instrument, Order, Position, PriceBatch, QuoteTick
+from trading.models import OWES_NIGHTS, Deal, Instrument, Order, Position, PriceBatch, QuoteTick, Swap
+from trading.sessions import Closure, Schedule, Session
+
+# An instrument's hours come with it, in the query that reads its price: no round trip more, whatever asks for them.
+_SESSIONS = """
+(SELECT coalesce(jsonb_agg(jsonb_build_array(s.weekday, s.opens, s.closes) ORDER BY s.weekday, s.opens), '[]')
+   FROM trading_tradingsession s WHERE s.symbol = trading_instrument.symbol)
+"""
+_CLOSURES = """
+(SELECT coalesce(jsonb_agg(jsonb_build_array(h.day, h.closes, h.reopens) ORDER BY h.day), '[]')
+   FROM trading_holiday h WHERE h.calendar = trading_instrument.calendar AND h.day >= %s)
+"""
 
 
 def market(now: datetime) -> Market:
-    """Every instrument with its latest price, in one query: a price look-up before the locks."""
-    ticks, instruments = {}, {}
-    for instrument in Instrument.objects.select_related("latest"):
+    """Every instrument with its hours and its latest price, in one query: a price look-up before the locks."""
+    ticks, instruments, schedules = {}, {}, {}
+    yesterday = (now - timedelta(days=2)).date()  # wherever on earth the instrument's clock is
+    rows: Any = Instrument.objects.select_related("latest").annotate(
+        sessions_now=RawSQL(_SESSIONS, ()),  # noqa: S611 - no input
+        closures_now=RawSQL(_CLOSURES, (yesterday,)),  # noqa: S611 - a date of ours, bound by the driver
+    )
+    for instrument in rows:
         instruments[instrument.symbol] = instrument
+        schedules[instrument.symbol] = _schedule(instrument)
         latest = getattr(instrument, "latest", None)
         if latest is not None:
             ticks[instrument.symbol] = Tick(
@@ -36,7 +54,25 @@ def market(now: datetime) -> Market:
                 received_at=latest.received_at,
                 sequence=latest.sequence,
             )
-    return Market(instruments=instruments, ticks=ticks, now=now)
+    return Market(instruments=instruments, ticks=ticks, now=now, schedules=schedules)
+
+
+def _schedule(row: Any) -> Schedule:
+    return Schedule(
+        zone=row.time_zone,
+        sessions=tuple(
+            Session(weekday, time.fromisoformat(opens), time.fromisoformat(closes))
+            for weekday, opens, closes in _parsed(row.sessions_now)
+        ),
+        closures=tuple(
+            Closure(datetime.fromisoformat(day).date(), _time(closes), _time(reopens))
+            for day, closes, reopens in _parsed(row.closures_now)
+        ),
+    )
+
+
+def _time(text: str | None) -> time | None:
+    return None if text is None else time.fromisoformat(text)
 
 
 def trading_account(owner: UUID, number: str) -> TradingAccount:
@@ -96,6 +132,11 @@ def position(owner: UUID, position_id: UUID) -> Position:
     return found
 
 
+def swaps(owner: UUID, position_id: UUID) -> QuerySet[Swap]:
+    """:raises PositionNotFound: if there is no such position for this client"""
+    return Swap.objects.select_related("account").filter(owner_id=owner, position=position(owner, position_id))
+
+
 def deals(owner: UUID) -> QuerySet[Deal]:
     return Deal.objects.select_related("account", "position").filter(owner_id=owner)
 
@@ -104,6 +145,43 @@ def open_positions(account: UUID) -> list[OpenPosition]:
     """An account's open positions as its arithmetic wants them, in id order."""
     rows = Position.objects.filter(account_id=account, status=Position.Status.OPEN).order_by("id")
     return [OpenPosition.of(row) for row in rows]
+
+
+def accounts_owing_nights(until: datetime) -> QuerySet[Position, UUID]:
+    """The accounts with positions that may owe a night up to this moment, each once, by id."""
+    ids = Position.objects.filter(_owing_nights(until)).values_list("account_id", flat=True)
+    return ids.distinct().order_by("account_id")
+
+
+def positions_owing_nights(account: UUID, until: datetime) -> QuerySet[Position]:
+    """An account's positions that may owe a night up to this moment."""
+    return Position.objects.filter(_owing_nights(until), account_id=account)
+
+
+def _owing_nights(until: datetime) -> Q:
+    return OWES_NIGHTS & (Q(rollover_due_at__isnull=True) | Q(rollover_due_at__lte=until))
+
+
+def reductions(positions: Sequence[Position]) -> dict[UUID, list[tuple[datetime, Decimal]]]:
+    """What was closed of each of these positions and when; one that is still whole is not asked about."""
+    touched = [position.id for position in positions if position.volume != position.volume_initial]
+    rows = Deal.objects.filter(position_id__in=touched, entry=Deal.Entry.OUT).order_by("executed_at", "id")
+    parts: dict[UUID, list[tuple[datetime, Decimal]]] = {}
+    for position_id, executed_at, volume in rows.values_list("position_id", "executed_at", "volume"):
+        parts.setdefault(position_id, []).append((executed_at, volume))
+    return parts
+
+
+def nights_charged(positions: Sequence[Position]) -> dict[UUID, set[date]]:
+    """The nights that each of these positions has been charged for, of those that a sweep may look at again."""
+    if not positions:
+        return {}
+    oldest = min(position.rollover_due_at or position.opened_at for position in positions)
+    rows = Swap.objects.filter(position__in=positions, night__gte=(oldest - timedelta(days=2)).date())
+    nights: dict[UUID, set[date]] = {}
+    for position_id, night in rows.values_list("position_id", "night"):
+        nights.setdefault(position_id, set()).add(night)
+    return nights
 
 
 def next_position_number() -> int:

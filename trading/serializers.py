@@ -20,13 +20,15 @@ from core.api import (
 )
 from core.errors import plain
 from core.money import show
-from trading import engine, margin
+from trading import engine, margin, sessions
 from trading.engine import AccountSummary, Tolerance
 from trading.errors import ConversionRateUnavailable
+from trading.explain import explain_swap
 from trading.margin import Side
 from trading.market import Market, OpenPosition
-from trading.models import Deal, Instrument, Order, Position, QuoteTick
+from trading.models import Deal, Instrument, Order, Position, QuoteTick, Swap
 from trading.services.quotes import Recorded
+from trading.sessions import Schedule
 
 QUOTES_MAX = 500
 #: Points; more than any price has.
@@ -130,6 +132,12 @@ class QuoteDocument(serializers.Serializer[Any]):
     is_fresh = serializers.BooleanField(help_text="Whether it may be traded on now.")
 
 
+class SessionDocument(serializers.Serializer[Any]):
+    weekday = serializers.CharField(help_text="On which it opens: MONDAY to SUNDAY, in the instrument's time zone.")
+    opens = serializers.CharField()
+    closes = serializers.CharField(help_text="At or before `opens`: on the next day.")
+
+
 class InstrumentDocument(serializers.Serializer[Any]):
     symbol = serializers.CharField()
     name = serializers.CharField()
@@ -152,6 +160,18 @@ class InstrumentDocument(serializers.Serializer[Any]):
     trade_mode = serializers.CharField()
     quote_age_seconds_max = serializers.IntegerField()
     volume_limit = serializers.CharField(allow_null=True, help_text="Most lots open in one direction per account.")
+    swap_mode = serializers.CharField(
+        help_text="POINTS of price per lot and night, or ANNUAL: percent a year of the position's value."
+    )
+    swap_long = serializers.CharField(help_text="Negative where holding costs.")
+    swap_short = serializers.CharField()
+    swap_triple_weekday = serializers.CharField(allow_null=True, help_text="The day that carries the weekend.")
+    rollover_at = serializers.CharField(help_text="When a night is charged or paid for, in `time_zone`.")
+    time_zone = serializers.CharField()
+    sessions = SessionDocument(many=True, help_text="Weekly hours; without any it never closes.")
+    is_open = serializers.BooleanField()
+    next_open = serializers.DateTimeField(allow_null=True, help_text="Null while it is open.")
+    next_close = serializers.DateTimeField(allow_null=True, help_text="Null while it is closed, and if it never is.")
     quote = QuoteDocument(allow_null=True)
 
 
@@ -235,9 +255,37 @@ class PositionDocument(serializers.Serializer[Any]):
     floating = serializers.CharField(allow_null=True)
     profit = serializers.CharField()
     commission = serializers.CharField()
+    swap = serializers.CharField(help_text="Of all nights so far; negative where holding cost.")
     currency = serializers.CharField()
     opened_at = serializers.DateTimeField()
     closed_at = serializers.DateTimeField(allow_null=True)
+
+
+class SwapDocument(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    position = serializers.UUIDField()
+    symbol = serializers.CharField()
+    night = serializers.DateField(help_text="The trading day that ended, by the instrument's clock.")
+    rollover_at = serializers.DateTimeField()
+    nights = serializers.IntegerField(help_text="3 on the day that carries the weekend.")
+    side = serializers.CharField()
+    volume = serializers.CharField(help_text="What was open then.")
+    mode = serializers.CharField()
+    rate = serializers.CharField()
+    price = serializers.CharField()
+    price_basis = serializers.CharField(
+        help_text="AT_ROLLOVER: the last price before the night. LAST_KNOWN: the last when it was charged, later on."
+    )
+    amount = serializers.CharField(help_text="Negative where the night cost.")
+    compensation = serializers.CharField(help_text="Paid by the house so that you owe nothing.")
+    currency = serializers.CharField()
+    conversion = serializers.ListField(
+        child=serializers.CharField(), help_text="From the quote currency to the account's; empty if they are one."
+    )
+    lines = serializers.ListField(child=serializers.DictField(), help_text="The arithmetic, as on a calculator.")
+    agrees = serializers.BooleanField(help_text="Whether the recomputed amount equals the booked one.")
+    transaction = serializers.UUIDField(allow_null=True)
+    charged_at = serializers.DateTimeField()
 
 
 class CloseReceipt(serializers.Serializer[Any]):
@@ -413,6 +461,8 @@ def quotes_receipt(recorded: Recorded, *, received: int) -> dict[str, Any]:
 
 def instrument_document(instrument: Instrument, market: Market) -> dict[str, Any]:
     trimmed = engine.trimmed
+    schedule, triple = market.schedules[instrument.symbol], instrument.swap_triple_weekday
+    is_open = sessions.is_open(schedule, market.now)
     return {
         "symbol": instrument.symbol,
         "name": instrument.name,
@@ -435,8 +485,30 @@ def instrument_document(instrument: Instrument, market: Market) -> dict[str, Any
         "trade_mode": instrument.trade_mode,
         "quote_age_seconds_max": instrument.quote_age_seconds_max,
         "volume_limit": None if instrument.volume_limit is None else trimmed(instrument.volume_limit),
+        "swap_mode": instrument.swap_mode,
+        "swap_long": trimmed(instrument.swap_long),
+        "swap_short": trimmed(instrument.swap_short),
+        "swap_triple_weekday": None if triple is None else sessions.WEEKDAYS[triple],
+        "rollover_at": instrument.rollover_at.isoformat("minutes"),
+        "time_zone": instrument.time_zone,
+        "sessions": session_documents(schedule),
+        "is_open": is_open,
+        "next_open": None if is_open else plain(sessions.next_open(schedule, market.now)),
+        "next_close": plain(sessions.next_close(schedule, market.now)) if is_open else None,
         "quote": quote_document(instrument, market),
     }
+
+
+def session_documents(schedule: Schedule) -> list[dict[str, str]]:
+    """Weekly hours as clients read them, on the market's own clock."""
+    return [
+        {
+            "weekday": sessions.WEEKDAYS[session.weekday],
+            "opens": session.opens.isoformat("minutes"),
+            "closes": session.closes.isoformat("minutes"),
+        }
+        for session in schedule.sessions
+    ]
 
 
 def order_document(order: Order, market: Market) -> dict[str, Any]:
@@ -493,9 +565,37 @@ def position_document(position: Position, market: Market) -> dict[str, Any]:
         "floating": floating,
         "profit": show(position.profit, currency),
         "commission": show(position.commission, currency),
+        "swap": show(position.swap, currency),
         "currency": currency,
         "opened_at": plain(position.opened_at),
         "closed_at": plain(position.closed_at),
+    }
+
+
+def swap_document(swap: Swap, market: Market) -> dict[str, Any]:
+    instrument, currency = market.instruments[swap.instrument_id], swap.account.currency
+    lines, agrees = explain_swap(swap)
+    return {
+        "id": str(swap.id),
+        "position": str(swap.position_id),
+        "symbol": swap.instrument_id,
+        "night": swap.night.isoformat(),
+        "rollover_at": plain(swap.rollover_at),
+        "nights": swap.nights,
+        "side": swap.side,
+        "volume": engine.trimmed(swap.volume),
+        "mode": swap.mode,
+        "rate": engine.trimmed(swap.rate),
+        "price": engine.price_text(swap.price, instrument),
+        "price_basis": swap.price_basis,
+        "amount": show(swap.amount, currency),
+        "compensation": show(swap.compensation, currency),
+        "currency": currency,
+        "conversion": swap.inputs["conversion_path"],
+        "lines": lines,
+        "agrees": agrees,
+        "transaction": plain(swap.transaction_id),
+        "charged_at": plain(swap.charged_at),
     }
 
 

@@ -14,6 +14,7 @@ urlpatterns = [
     path("orders/<uuid:order_id>", views.OrderView.as_view()),
     path("positions", views.PositionListView.as_view()),
     path("positions/<uuid:position_id>", views.PositionView.as_view()),
+    path("positions/<uuid:position_id>/swaps", views.SwapListView.as_view()),
     path("positions/<uuid:position_id>/close", views.ClosePositionView.as_view()),
     path("deals", views.DealListView.as_view()),
     path("deals/<uuid:deal_id>/explain", views.ExplainDealView.as_view()),

@@ -57,6 +57,54 @@ CHECKS: dict[str, str] = {
          WHERE x.type IN ('OPEN', 'CLOSE', 'STOP_OUT')
            AND NOT EXISTS (SELECT FROM trading_deal d WHERE d.transaction_id = x.id)
     """,
+    "swaps_have_their_legs": """
+        SELECT s.id, s.amount, s.compensation, legs.amount, legs.compensation, legs.income
+          FROM trading_swap s
+          JOIN accounts_tradingaccount t ON t.id = s.account_id
+          LEFT JOIN LATERAL (
+              SELECT coalesce(sum(e.amount) FILTER (WHERE e.reason = 'SWAP' AND w.id = t.wallet_id), 0) AS amount,
+                     coalesce(sum(e.amount) FILTER (WHERE e.reason = 'NEGATIVE_BALANCE_PROTECTION'
+                                                      AND w.id = t.wallet_id), 0) AS compensation,
+                     coalesce(sum(e.amount) FILTER (WHERE e.reason = 'SWAP' AND w.kind = 'HOUSE_SWAP'), 0) AS income
+                FROM wallets_entry e
+                JOIN wallets_wallet w ON w.id = e.wallet_id
+               WHERE e.transaction_id = s.transaction_id
+          ) legs ON true
+         WHERE (s.amount, s.compensation, -s.amount) <> (legs.amount, legs.compensation, legs.income)
+    """,
+    "swap_postings_have_their_night": """
+        SELECT x.id, x.type
+          FROM wallets_ledgertransaction x
+         WHERE x.type = 'SWAP'
+           AND NOT EXISTS (SELECT FROM trading_swap s WHERE s.transaction_id = x.id)
+    """,
+    "swaps_are_charged_once_a_night": """
+        SELECT s.position_id, s.night, count(*)
+          FROM trading_swap s
+         GROUP BY s.position_id, s.night
+        HAVING count(*) > 1
+    """,
+    "swaps_are_for_nights_the_position_was_held": """
+        SELECT s.id, s.night, s.rollover_at, s.volume, p.opened_at, p.closed_at
+          FROM trading_swap s
+          JOIN trading_position p ON p.id = s.position_id
+          LEFT JOIN LATERAL (
+              SELECT coalesce(sum(d.volume), 0) AS volume
+                FROM trading_deal d
+               WHERE d.position_id = s.position_id AND d.entry = 'OUT' AND d.executed_at < s.rollover_at
+          ) closed ON true
+         WHERE p.opened_at >= s.rollover_at
+            OR p.closed_at < s.rollover_at
+            OR s.charged_at < s.rollover_at
+            OR s.volume <> p.volume_initial - closed.volume
+            OR (s.owner_id, s.account_id, s.symbol, s.side) <> (p.owner_id, p.account_id, p.symbol, p.side)
+    """,
+    "positions_are_the_sum_of_their_swaps": """
+        SELECT p.number, p.swap, coalesce(s.amount, 0)
+          FROM trading_position p
+          LEFT JOIN (SELECT position_id, sum(amount) AS amount FROM trading_swap GROUP BY 1) s ON s.position_id = p.id
+         WHERE p.swap <> coalesce(s.amount, 0)
+    """,
     "positions_are_the_sum_of_their_deals": """
         SELECT p.number, p.volume_initial, p.volume, p.margin_locked
           FROM trading_position p

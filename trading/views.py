@@ -23,7 +23,7 @@ from trading.explain import explain
 from trading.feeds import PushedFeed
 from trading.margin import Side
 from trading.market import Market
-from trading.models import Deal, Order, Position, QuoteTick
+from trading.models import Deal, Order, Position, QuoteTick, Swap
 from trading.services import accounts as account_services
 from trading.services import orders as order_services
 from trading.services import positions as position_services
@@ -247,6 +247,19 @@ class PositionView(APIView):
     def get(self, request: Request, position_id: UUID) -> Response:
         position = selectors.position(owner_of(request), position_id)
         return Response(serializers.position_document(position, selectors.market(timezone.now())))
+
+
+class SwapListView(_MarketList):
+    """What each night of one position cost or earned, newest first."""
+
+    queryset = Swap.objects.none()  # what the API document reads; requests read their own
+    serializer_class = serializers.SwapDocument
+
+    def get_queryset(self) -> Any:
+        return selectors.swaps(owner_of(self.request), self.kwargs["position_id"])
+
+    def document(self, row: Swap, market: Market) -> dict[str, Any]:
+        return serializers.swap_document(row, market)
 
 
 class ClosePositionView(OperationView):

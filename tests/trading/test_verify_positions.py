@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from tests.cast import CastMember, make_client
+from tests.trading import nights
 from tests.trading.calls import close, place
 from tests.trading.prices import Push
 from trading import verification
@@ -20,9 +21,10 @@ from wallets.models import Wallet
 
 @pytest.fixture
 def who(market: Push) -> CastMember:
-    """A client with a hedge, a part closed at a loss, and an account the house had to make whole."""
+    """A client with a night, a hedge, a part closed at a loss, and an account the house had to make whole."""
     client = make_client(margin=Decimal("10000.00"))
-    position = place(client, volume="0.50").json()["position"]["id"]
+    position = str(nights.hold(client, since=nights.noon(nights.MONDAY), volume="0.50"))
+    assert nights.charge(nights.TUESDAY)["swaps"] == 1
     place(client, side="SELL", volume="0.20")
     broke = make_client(margin=Decimal("1200.00"))
     lost = place(broke, volume="0.25").json()["position"]["id"]
@@ -43,6 +45,7 @@ def corrupt(sql: str, *params: Any) -> None:
         # A CHECK holds even for a superuser; here it goes, until the test's transaction rolls back.
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("ALTER TABLE wallets_wallet DROP CONSTRAINT wallet_balance_not_negative")
+        cursor.execute("ALTER TABLE trading_swap DROP CONSTRAINT swap_once_a_night")
         cursor.execute(sql, params)
         assert cursor.rowcount == 1, "the corruption hit its row"
         cursor.execute("SET LOCAL session_replication_role = origin")
@@ -81,6 +84,48 @@ def test_finds_nothing_in_clean_books(who: CastMember) -> None:
                 " 'CLOSE', environment, actor_id, actor_kind, '', '', '\\x00', '', now(), now()"
                 " FROM wallets_ledgertransaction WHERE type = 'CLOSE' LIMIT 1"
             ),
+        ),
+        (
+            "swaps_have_their_legs",
+            (
+                "UPDATE wallets_entry e SET amount = amount + 1 FROM wallets_wallet w"
+                " WHERE w.id = e.wallet_id AND w.kind = 'MARGIN' AND e.reason = 'SWAP'"
+            ),
+        ),
+        (
+            "swaps_have_their_legs",
+            (
+                "UPDATE wallets_entry e SET amount = amount + 1 FROM wallets_wallet w"
+                " WHERE w.id = e.wallet_id AND w.kind = 'HOUSE_SWAP'"
+            ),
+        ),
+        (
+            "swap_postings_have_their_night",
+            (
+                "INSERT INTO wallets_ledgertransaction (id, owner_id, type, environment, actor_id, actor_kind, reason,"
+                " reference, idempotency_digest, request_id, posted_at, effective_at)"
+                " SELECT gen_random_uuid(), owner_id,"
+                " 'SWAP', environment, actor_id, actor_kind, '', '', '\\x00', '', now(), now()"
+                " FROM wallets_ledgertransaction WHERE type = 'SWAP' LIMIT 1"
+            ),
+        ),
+        (
+            "swaps_are_charged_once_a_night",
+            (
+                "INSERT INTO trading_swap (id, owner_id, account_id, position_id, symbol, night, rollover_at, nights,"
+                " side, volume, mode, rate, price, price_basis, amount, compensation, inputs, charged_at)"
+                " SELECT gen_random_uuid(), owner_id, account_id, position_id, symbol, night, rollover_at, nights,"
+                " side, volume, mode, rate, price, price_basis, 0, 0, inputs, charged_at FROM trading_swap"
+            ),
+        ),
+        (
+            "swaps_are_for_nights_the_position_was_held",
+            "UPDATE trading_swap SET rollover_at = rollover_at - interval '1 day'",
+        ),
+        ("swaps_are_for_nights_the_position_was_held", "UPDATE trading_swap SET volume = volume / 2"),
+        (
+            "positions_are_the_sum_of_their_swaps",
+            "UPDATE trading_position SET swap = swap + 1 WHERE status = 'CLOSED'",
         ),
         (
             "positions_are_the_sum_of_their_deals",

@@ -41,7 +41,7 @@ from trading.margin.locking import (
 from trading.margin.results import Profit, floating, profit
 from trading.margin.state import AccountState, negative_balance_compensation, shown_level
 from trading.margin.terms import Contract, Mode, Price, Rates, Side
-from trading.margin.words import Line, explain_margin, explain_profit
+from trading.margin.words import Line, explain_margin, explain_profit, explain_swap
 
 __all__ = [
     "EXACT",
@@ -71,6 +71,7 @@ __all__ = [
     "exact",
     "explain_margin",
     "explain_profit",
+    "explain_swap",
     "exposure",
     "floating",
     "held",

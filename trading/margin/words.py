@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final, TypedDict
 
+from trading.margin.costs import Swap, SwapMode
 from trading.margin.currencies import INVERSE, Conversion, read_step
 from trading.margin.figures import booked, plain
 from trading.margin.locking import Margin, base_margin, factors_of
@@ -57,6 +58,22 @@ def explain_profit(profit: Profit) -> list[Line]:
         _rounding_line(
             f"{'Profit' if profit.move >= 0 else 'Loss'}, in {account}", profit.unrounded, profit.currency_digits
         ),
+    ]
+
+
+def explain_swap(swap: Swap) -> list[Line]:
+    """A night recomputed line by line; every formula can be typed into a calculator from left to right."""
+    contract, account = swap.contract, swap.account_currency
+    in_points = swap.rate.mode is SwapMode.POINTS
+    per_unit = contract.point if in_points else swap.price
+    formula = " × ".join(map(plain, (swap.volume, contract.contract_size, per_unit, swap.rate.value)))
+    label = "Lots × contract size × " + ("point × points" if in_points else "price × percent a year")
+    if not in_points:
+        formula, label = f"{formula} ÷ 100 ÷ {swap.divisor // 100}", f"{label} ÷ 100 ÷ days"
+    return [
+        _line(f"{label} × nights, in {contract.quote}", f"{formula} × {swap.nights}", swap.in_quote),
+        *_conversion_lines(swap.conversion, account, plain(swap.in_quote), swap.unrounded),
+        _rounding_line(f"Swap, in {account}", swap.unrounded, swap.currency_digits),
     ]
 
 

@@ -1,31 +1,80 @@
-"""Every symbol of the market data becomes an instrument, with the server's contract and our terms."""
+"""Every symbol of the market data becomes an instrument, with the server's contract, our terms and its hours."""
 
 from __future__ import annotations
 
 import csv
+from datetime import date, time
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from core.db import retry_on_conflict
-from trading.models import Instrument
+from trading.models import Holiday, Instrument, TradingSession
 from trading.replay import DATA
+from trading.sessions import WEEKDAYS
+
+
+class Hours(StrEnum):
+    """Which hours the instruments get."""
+
+    ALWAYS = "always"  # a replay walks years of history by its own clock: its prices come on Sundays too
+    MARKET = "market"  # the real ones: sessions.csv and holidays.csv
 
 
 @retry_on_conflict
 @transaction.atomic(durable=True)
-def load_instruments() -> dict[str, int]:
-    """Create or update every instrument of the data files, and count both."""
-    counts = {"created": 0, "updated": 0}
+def load_instruments(*, hours: Hours = Hours.ALWAYS) -> dict[str, int]:
+    """
+    Create or update every instrument of the data files, with those hours and no others, and count what was done.
+
+    By default nothing ever closes, since the prices in the data files are replayed around the clock.
+    """
+    counts = {"created": 0, "updated": 0, "sessions": 0, "holidays": 0}
     terms = {row["symbol"]: row for row in _rows("terms.csv")}
     for row in _rows("symbols.csv"):
-        _, created = Instrument.objects.update_or_create(
-            symbol=row["symbol"], defaults=_fields(row, terms[row["symbol"]])
-        )
+        fields = _fields(row, terms[row["symbol"]])
+        if hours is Hours.ALWAYS:
+            fields["calendar"] = ""
+        instrument, created = Instrument.objects.update_or_create(symbol=row["symbol"], defaults=fields)
         counts["created" if created else "updated"] += 1
+        counts["sessions"] += _load_sessions(instrument)
+    if hours is Hours.MARKET:
+        counts["holidays"] = _load_holidays()
     return counts
+
+
+def _load_sessions(instrument: Instrument) -> int:
+    """Give the instrument the sessions of its calendar; none if it has none."""
+    instrument.sessions.all().delete()
+    rows = [
+        TradingSession(
+            instrument=instrument,
+            weekday=WEEKDAYS.index(row["weekday"]),
+            opens=time.fromisoformat(row["opens"]),
+            closes=time.fromisoformat(row["closes"]),
+        )
+        for row in _rows("sessions.csv")
+        if row["calendar"] == instrument.calendar
+    ]
+    return len(TradingSession.objects.bulk_create(rows))
+
+
+def _load_holidays() -> int:
+    rows = _rows("holidays.csv")
+    for row in rows:
+        Holiday.objects.update_or_create(
+            calendar=row["calendar"],
+            day=date.fromisoformat(row["day"]),
+            defaults={
+                "closes": time.fromisoformat(row["closes"]) if row["closes"] else None,
+                "reopens": time.fromisoformat(row["reopens"]) if row["reopens"] else None,
+                "name": row["name"],
+            },
+        )
+    return len(rows)
 
 
 def _rows(name: str) -> list[dict[str, str]]:
@@ -54,5 +103,10 @@ def _fields(row: dict[str, str], terms: dict[str, str]) -> dict[str, Any]:
         "leverage_max": int(terms["leverage_max"]),
         "commission_per_lot": Decimal(terms["commission_per_lot"]),
         "replay_spread_points": int(terms["replay_spread_points"]),
+        "calendar": terms["calendar"],
+        "swap_mode": terms["swap_mode"],
+        "swap_long": Decimal(terms["swap_long"]),
+        "swap_short": Decimal(terms["swap_short"]),
+        "swap_triple_weekday": WEEKDAYS.index(terms["swap_triple_weekday"]) if terms["swap_triple_weekday"] else None,
         "updated_at": timezone.now(),
     }

@@ -21,7 +21,7 @@ from core.idempotency import Answer, Claim, Operation, exactly_once
 from core.ids import uuid7
 from core.models import KillSwitch
 from core.money import show
-from trading import engine, selectors
+from trading import engine, selectors, sessions
 from trading.engine import Opening, Tolerance
 from trading.errors import ClientOrderIdTaken, InstrumentNotFound
 from trading.margin import Side
@@ -198,6 +198,7 @@ def _store_position(ticket: _Ticket, claim: Claim, *, number: int, now: datetime
         margin_initial=opening.margin.amount,
         margin_locked=opening.margin.amount,
         commission=opening.commission.amount,
+        rollover_due_at=sessions.next_rollover(ticket.instrument.time_zone, ticket.instrument.rollover_at, after=now),
         opened_at=now,
         updated_at=now,
     )

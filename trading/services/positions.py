@@ -54,6 +54,7 @@ def close_position(*, position_id: UUID, volume: Decimal | None, claim: Claim, a
     :raises PositionNotFound: if it does not exist or belongs to somebody else
     :raises PositionClosed: if nothing of it is open
     :raises VolumeInvalid: if more is asked for than is open, or a part is off the grid
+    :raises MarketClosed: outside the instrument's hours, with the moment it opens at
     :raises QuoteUnavailable, QuoteStale, ConversionRateUnavailable: if there is no price to close or convert at
     """
     assert volume is None or volume > 0, "serializers refuse volumes that are not positive"

@@ -104,7 +104,7 @@ class _Known:
 
 
 # The clock is taken first and by itself, so that the next statement sees what the last batch has committed.
-_LOCK_SQL = "SELECT number FROM trading_priceclock WHERE id = 1 FOR NO KEY UPDATE"
+_LOCK_SQL = "SELECT number FROM trading_priceclock WHERE id = 1 ORDER BY id FOR NO KEY UPDATE"
 
 _KNOWN_SQL = """
 SELECT i.symbol, i.digits, i.tick_jump_max, i.quote_age_seconds_max,
@@ -202,17 +202,20 @@ def purge_quotes(*, before: datetime, limit: int) -> dict[str, int]:
     The latest price of an instrument stays, however old it is. Rows that another purger holds are left to it, and
     recording never waits: it only adds.
     """
-    ticks = QuoteTick.objects.filter(id__lt=uuid7_at(before, 0)).order_by("id")
-    chosen = list(ticks.select_for_update(skip_locked=True, no_key=False).values_list("id", flat=True)[:limit])
-    gone = {"ticks": QuoteTick.objects.filter(id__in=chosen).delete()[0], "batches": 0, "alerts": 0}
-    if len(chosen) == limit:
+    ticks = QuoteTick.objects.filter(id__lt=uuid7_at(before, 0))
+    chosen = ticks.select_for_update(skip_locked=True, no_key=False).order_by("id").values_list("id", flat=True)
+    old = list(chosen[:limit])
+    gone = {"ticks": QuoteTick.objects.filter(id__in=old).delete()[0], "batches": 0, "alerts": 0}
+    if len(old) == limit:
         return gone
-    batches = PriceBatch.objects.filter(received_at__lt=before, ticks__isnull=True).order_by("number")
-    numbers = batches.select_for_update(skip_locked=True, no_key=False, of=("self",)).values_list("number", flat=True)
-    gone["batches"] = PriceBatch.objects.filter(number__in=list(numbers[:limit])).delete()[0]
-    alerts = QuoteAlert.objects.filter(raised_at__lt=before).order_by("raised_at", "id")
-    ids = alerts.select_for_update(skip_locked=True, no_key=False).values_list("id", flat=True)
-    gone["alerts"] = QuoteAlert.objects.filter(id__in=list(ids[:limit])).delete()[0]
+    batches = PriceBatch.objects.filter(received_at__lt=before, ticks__isnull=True)
+    locked = batches.select_for_update(skip_locked=True, no_key=False, of=("self",)).order_by("number")
+    numbers = list(locked.values_list("number", flat=True)[:limit])
+    gone["batches"] = PriceBatch.objects.filter(number__in=numbers).delete()[0]
+    alerts = QuoteAlert.objects.filter(raised_at__lt=before)
+    oldest = alerts.select_for_update(skip_locked=True, no_key=False).order_by("raised_at", "id")
+    ids = list(oldest.values_list("id", flat=True)[:limit])
+    gone["alerts"] = QuoteAlert.objects.filter(id__in=ids).delete()[0]
     return gone
 
 
