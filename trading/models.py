@@ -422,10 +422,6 @@ class Order(models.Model):
                 | (Q(price_filled__isnull=True) & ~Q(status="FILLED")),
                 name="order_has_a_price_when_filled",
             ),
-            models.CheckConstraint(
-                condition=Q(price_expected__isnull=True) | positive("price_expected"),
-                name="order_price_expected_positive",
-            ),
         )
         indexes = (
             models.Index(fields=["owner", "id"], name="order_owner"),

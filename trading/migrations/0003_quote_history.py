@@ -206,14 +206,4 @@ class Migration(migrations.Migration):
             model_name="quotetick",
             constraint=models.UniqueConstraint(fields=("batch", "instrument"), name="quote_tick_once_per_batch"),
         ),
-        migrations.AddConstraint(
-            model_name="order",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("price_expected__isnull", True))
-                | models.Q(
-                    ("price_expected__gt", Decimal("0")), ("price_expected__lte", Decimal("9999999999.9999999999"))
-                ),
-                name="order_price_expected_positive",
-            ),
-        ),
     ]
