@@ -83,7 +83,7 @@ def test_what_is_good_in_a_batch_is_kept_beside_what_is_bad(market: Push) -> Non
         [(1, "NOT_A_NUMBER"), (2, "INSTRUMENT_NOT_FOUND"), (3, "DUPLICATE")],
     )
     assert latest("GBPUSD") == (Decimal("1.4"), Decimal("1.40012"))
-    assert PriceBatch.objects.get(number=recorded.batch).size == 1
+    assert (recorded.batch, PriceBatch.objects.get(number=2).size) == (2, 1)
     assert len(QuoteAlert.objects.get(kind="INSTRUMENT_NOT_FOUND").symbol) == 64
 
 

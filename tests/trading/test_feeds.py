@@ -15,7 +15,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from core.commands import JobRun
+from core.models import JobRun
 from tests.trading.prices import Push
 from trading import replay
 from trading.feeds import GAP_SPREAD_FACTOR_MAX, GAP_STEPS_MAX, Feed, Gap, PushedFeed, ReplayFeed

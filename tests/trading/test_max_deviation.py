@@ -56,7 +56,7 @@ def test_rejects_a_fill_that_is_worse_and_says_by_how_much(
     market: Push, side: str, price: str, max_deviation: int, deviation: int
 ) -> None:
     who, same = trader(), key()
-    terms = {"side": side, "price": price, "max_deviation": max_deviation}
+    terms: dict[str, Any] = {"side": side, "price": price, "max_deviation": max_deviation}
     response = place(who, key=same, **terms)
     body = response.json()
     assert (response.status_code, body["code"]) == (422, "DEVIATION_EXCEEDED")
