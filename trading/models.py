@@ -411,6 +411,12 @@ class Order(models.Model):
         constraints = (
             models.CheckConstraint(condition=positive("volume", VOLUME_MAX), name="order_volume_positive"),
             models.CheckConstraint(condition=positive("price_filled"), name="order_price_positive"),
+            models.CheckConstraint(condition=positive("price_expected"), name="order_expected_price_positive"),
+            models.CheckConstraint(
+                condition=Q(price_expected__isnull=True, deviation_max__isnull=True)
+                | Q(price_expected__isnull=False, deviation_max__isnull=False),
+                name="order_expects_a_price_with_a_deviation",
+            ),
             models.UniqueConstraint(fields=["owner", "idempotency_digest"], name="order_idempotency_digest"),
             models.UniqueConstraint(fields=["owner", "account", "client_order_id"], name="order_client_order_id"),
             models.CheckConstraint(

@@ -206,4 +206,24 @@ class Migration(migrations.Migration):
             model_name="quotetick",
             constraint=models.UniqueConstraint(fields=("batch", "instrument"), name="quote_tick_once_per_batch"),
         ),
+        migrations.AddConstraint(
+            model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("price_expected__gt", Decimal("0")), ("price_expected__lte", Decimal("9999999999.9999999999"))
+                ),
+                name="order_expected_price_positive",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("deviation_max__isnull", True), ("price_expected__isnull", True)),
+                    models.Q(("deviation_max__isnull", False), ("price_expected__isnull", False)),
+                    _connector="OR",
+                ),
+                name="order_expects_a_price_with_a_deviation",
+            ),
+        ),
     ]
