@@ -102,7 +102,8 @@ def _texts() -> list[Path]:
     suffixes = {".py", ".sql", ".md", ".toml", ".txt", ".html"}
     inside = [path for folder in EVERYWHERE for path in (ROOT / folder).rglob("*") if path.suffix in suffixes]
     beside = [path for path in ROOT.iterdir() if path.is_file() and (path.suffix in suffixes or not path.suffix)]
-    return [path for path in sorted(inside + beside) if path != Path(__file__).resolve() and path.name != ".gitignore"]
+    not_read = {Path(__file__).resolve(), ROOT / ".gitignore", ROOT / ".git"}  # in a work tree .git is a file
+    return sorted({*inside, *beside} - not_read)
 
 
 # --- Services ---------------------------------------------------------------------------------------------------------

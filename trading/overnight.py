@@ -84,8 +84,8 @@ def evaluate_night(night: Night, *, currency: str, market: Market) -> NightCharg
     """
     Reckon what one night costs or earns in the account's currency, at the last known prices.
 
-    No history of prices is kept, so a night that is charged late is charged at a later price than its own; the charge
-    says so in `price_basis`. An annual rate applies to what the position would be closed at.
+    A night that is charged late is charged at a later price than its own, and the charge says so in `price_basis`. An
+    annual rate applies to what the position would be closed at.
 
     :raises QuoteUnavailable: if the instrument has no price at all
     :raises ConversionRateUnavailable: if no price was ever known to convert with
