@@ -296,6 +296,7 @@ class PriceBatch(models.Model):
     size = models.PositiveIntegerField(help_text="How many prices it has.")
 
     class Meta:
+        verbose_name_plural = "price batches"
         constraints = (models.CheckConstraint(condition=Q(size__gt=0), name="price_batch_has_prices"),)
         indexes = (models.Index(fields=["received_at"], name="price_batch_received"),)
 

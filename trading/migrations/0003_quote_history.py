@@ -20,6 +20,7 @@ class Migration(migrations.Migration):
                 ("received_at", models.DateTimeField()),
                 ("size", models.PositiveIntegerField(help_text="How many prices it has.")),
             ],
+            options={"verbose_name_plural": "price batches"},
         ),
         migrations.CreateModel(
             name="PriceClock",
