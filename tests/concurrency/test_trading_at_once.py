@@ -1,4 +1,4 @@
-"""However many try to close one position at once, it is closed once."""
+"""However many try at once, a position is closed once, and an account is reset once."""
 
 from __future__ import annotations
 
@@ -112,6 +112,23 @@ def test_opening_closing_and_releasing_at_once_keep_the_books(live_desk: LiveDes
     commissions = Decimal("1.75") + Decimal("0.35") * (Position.objects.count() - 1)
     assert all(wallet.balance >= 0 for wallet in wallets)
     assert sum(wallet.balance for wallet in wallets) <= Decimal("4000.00") - commissions
+    assert_books_are_clean()
+
+
+def test_twenty_resets_of_a_demo_account_fund_it_once(live_desk: LiveDesk, market: Push) -> None:
+    from tests.cast import make_client
+    from tests.trading.calls import key
+    from wallets.models import LedgerTransaction
+
+    who = make_client(environment="DEMO", margin=Decimal("123.45"))
+    path = f"/trading-accounts/{who.account.number}/demo-reset"
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: post(live_desk, who, path, {}, key()), range(20)))
+    assert [(status, body["balance"]) for status, body in answers] == [(201, "10000.00")] * 20
+    assert len([body for _, body in answers if body["transaction"] is not None]) == 1
+    assert LedgerTransaction.objects.filter(owner=who.user, type="ADJUSTMENT").count() == 1
+    who.margin.refresh_from_db()
+    assert who.margin.balance == Decimal("10000.00")
     assert_books_are_clean()
 
 
