@@ -23,7 +23,7 @@ class DeskArgon2(Argon2PasswordHasher):
     """
     Argon2id at OWASP's m=19456 KiB, t=2, p=1, at most `settings.PASSWORD_HASHES_AT_ONCE` of them at a time.
 
-    Each hash holds 19 MiB and a core for some 20 ms; without the gate, fifty log-ins at once would hold a gigabyte.
+    Each hash holds its 19 MiB and a core until it is done; without the gate, fifty log-ins at once would hold them all.
 
     :raises Unavailable: if no place in the gate came free in time
     """

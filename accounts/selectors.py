@@ -42,17 +42,6 @@ def verification(owner: UUID) -> Verification | None:
     return Verification.objects.filter(owner_id=owner).order_by("-id").first()
 
 
-def is_approved(owner: UUID) -> bool:
-    newest = verification(owner)
-    return newest is not None and newest.status == Verification.Status.APPROVED
-
-
-def verifications_to_review() -> QuerySet[Verification]:
-    """The queue of compliance, the longest waiting first."""
-    waiting = (Verification.Status.SUBMITTED, Verification.Status.IN_REVIEW)
-    return Verification.objects.filter(status__in=waiting).order_by("submitted_at", "id")
-
-
 def scopes_frozen(owner: UUID) -> list[str]:
     """What is frozen for a client right now."""
     return list(
@@ -131,18 +120,4 @@ def verification_document(row: Verification) -> dict[str, Any]:
         "action_required": row.reason if is_waiting_for_client else "",
         "submitted_at": row.submitted_at,
         "reviewed_at": row.reviewed_at,
-    }
-
-
-def token_document(token: ApiToken) -> dict[str, Any]:
-    """A token without its secret, which nobody has but its holder."""
-    return {
-        "id": token.id,
-        "name": token.name,
-        "prefix": token.prefix,
-        "scopes": token.scopes,
-        "addresses": token.addresses,
-        "created_at": token.created_at,
-        "last_used_at": token.last_used_at,
-        "expires_at": token.expires_at,
     }

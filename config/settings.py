@@ -169,7 +169,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASE_CONNECTIONS_MAX = env.int("DATABASE_CONNECTIONS_MAX", default=50)
 #: Behind PgBouncer in transaction mode: no start-up options (set them on the role) and nothing prepared by name.
 DATABASE_BEHIND_PGBOUNCER = flag("DATABASE_BEHIND_PGBOUNCER", default=False)
-#: A pool per process where threads outnumber connections; 0 keeps one connection per thread, which measured as fast.
+#: A pool per process where threads outnumber connections; 0 keeps one connection per thread.
 DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=0)
 
 SESSION_OPTIONS = " ".join(
@@ -317,7 +317,6 @@ POSITIONS_MAX = env.int("POSITIONS_MAX", default=200)
 EXPOSURE_MAX = Decimal(env.str("EXPOSURE_MAX", default="100000000"))
 #: Whose hours `load_instruments` gives the instruments: `always` open, as a replay has its own clock, or `market`.
 INSTRUMENT_SESSIONS = env.str("INSTRUMENT_SESSIONS", default="always")
-QUOTE_AGE_SECONDS_MAX = env.int("QUOTE_AGE_SECONDS_MAX", default=60)
 
 # --- Watching it ----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from core.errors import DomainError
 
@@ -60,11 +60,6 @@ class PrecisionExceeded(DomainError):
 def book(amount: Decimal, currency: str) -> Decimal:
     """Round half-even to the currency's minor unit: the rounding of everything that is booked."""
     return amount.quantize(CURRENCIES[currency].unit, rounding=ROUND_HALF_EVEN, context=CONTEXT)
-
-
-def book_down(amount: Decimal, currency: str) -> Decimal:
-    """Round towards zero at the currency's minor unit: the rounding of referral payouts."""
-    return amount.quantize(CURRENCIES[currency].unit, rounding=ROUND_DOWN, context=CONTEXT)
 
 
 def require_precision(amount: Decimal, currency: str, *, field: str = "amount") -> None:

@@ -112,9 +112,7 @@ def floating_of(position: OpenPosition, *, market: Market, currency: str, rates:
         raise ConversionRateUnavailable(source=missing.source, target=missing.target) from missing
 
 
-def account_state(
-    wallet: LockedWallet | Wallet, positions: Iterable[OpenPosition], market: Market, *, held: Decimal | None = None
-) -> AccountState:
+def account_state(wallet: LockedWallet | Wallet, positions: Iterable[OpenPosition], market: Market) -> AccountState:
     """
     What an account is worth now, at the last known prices.
 
@@ -129,7 +127,7 @@ def account_state(
         balance=wallet.balance,
         credit=wallet.credit,
         floating=floating,
-        held=wallet.held if held is None else held,
+        held=wallet.held,
     )
 
 

@@ -17,7 +17,7 @@ def explain(deal: Deal) -> dict[str, Any]:
     """
     A deal with every line of its arithmetic, and whether the recomputed figures equal the booked ones.
 
-    Opening deals explain margin and commission; closing deals profit, released margin, commission and compensation.
+    Opening deals explain margin and commission; closing deals profit, released margin and commission.
     """
     currency = deal.inputs["currency"]
     sections = [_opening_margin(deal), _commission(deal)] if deal.entry == Deal.Entry.IN else _closing(deal)
