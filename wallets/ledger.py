@@ -359,6 +359,43 @@ def post(  # noqa: PLR0913 - a posting has as many facts as an audit record, and
     return Posted(posting_id, now, given)
 
 
+def settle(  # noqa: PLR0913 - as `post`
+    legs: Sequence[Leg],
+    *,
+    wallet: LockedWallet,
+    held: Decimal,
+    type: Type,  # noqa: A002 - the column's own name
+    actor: Actor,
+    now: datetime,
+    claim: Claim | None = None,
+    answer: Callable[[Posting | None], Answer] | None = None,
+    digest: bytes | None = None,
+    reference: str = "",
+) -> tuple[UUID | None, Answer | None]:
+    """
+    Leave `held` of a client's locked wallet promised, and `post` what moves with it, if anything does.
+
+    Returns the transaction's id, None where nothing moved (a margin hold is a promise, not a payment), and the answer.
+    """
+    if any(leg.amount for leg in legs):
+        posted = post(
+            legs,
+            type=type,
+            owner=wallet.owner,
+            actor=actor,
+            now=now,
+            claim=claim,
+            answer=answer,
+            digest=digest,
+            held={wallet.id: held},
+            reference=reference,
+        )
+        return posted.id, posted.answer
+    if held != wallet.held:
+        set_held(wallet, held)
+    return None, None if answer is None else answer(None)
+
+
 @dataclass(slots=True)
 class _Built:
     before: list[LockedWallet]
