@@ -34,6 +34,7 @@ GLOBAL = {
     "trading.PriceBatch": "what one feed delivered at once, for everybody",
     "trading.PriceClock": "numbers the batches",
     "trading.QuoteAlert": "prices nobody got",
+    "trading.RiskCursor": "how far the prices of everybody are worked off",
     "trading.TradingSession": "hours that are the same for everybody",
     "trading.Holiday": "days that are the same for everybody",
 }
@@ -49,6 +50,9 @@ NATURAL_KEYS = {
     "trading.PriceBatch": "its number is what a consumer counts by: without gaps, in the order of commits",
     "trading.PriceClock": "there is one",
     "trading.QuoteAlert": "a log that nothing refers to, numbered where it is written",
+    "trading.AccountWatch": "one per account, whose id it is",
+    "trading.RiskTask": "one per account, whose id it is",
+    "trading.RiskCursor": "there is one",
 }
 
 #: What is unique over all clients, although a shard can only see its own. Past one box, a small directory that is not
@@ -73,11 +77,13 @@ BOUNDED_INTEGERS = {
     "trading.Instrument.quote_age_seconds_max": "seconds",
     "trading.Instrument.replay_spread_points": "points",
     "trading.Position.leverage": "a leverage",
+    "trading.Instrument.stop_distance": "points",
     "trading.Instrument.swap_triple_weekday": "a day of the week",
     "trading.TradingSession.weekday": "a day of the week",
     "trading.Swap.nights": "one, or three on the triple day",
     "trading.Order.deviation_max": "points",
     "trading.PriceBatch.size": "prices in one batch",
+    "trading.RiskCursor.id": "always 1",
     "trading.PriceClock.id": "always 1",
 }
 

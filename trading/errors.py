@@ -127,7 +127,9 @@ class DemoOnly(DomainError):
 
 class PositionsOpen(DomainError):
     code = "POSITIONS_OPEN"
-    message = "Account {number} has {count} open positions; close them before resetting it."
+    message = (
+        "Account {number} has {count} open positions and working orders; close and cancel them before resetting it."
+    )
 
 
 #: What the API document names beside each operation.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from trading import sessions
+from trading import margin, sessions
 from trading.errors import MarketClosed, QuoteStale, QuoteUnavailable
 from trading.margin import Price, Rates, Side
-from trading.models import Instrument, Position
+from trading.models import Instrument, Order, Position
 from trading.sessions import Schedule
 
 
@@ -43,11 +43,16 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """All instruments and prices at one moment; `schedules` only where trading hours are asked for."""
+    """
+    All instruments and prices at one moment; `schedules` only where trading hours are asked for.
+
+    `batch` is the number of the last price batch that these prices know.
+    """
 
     instruments: dict[str, Instrument]
     ticks: dict[str, Tick]
     now: datetime
+    batch: int = 0
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
 
     def require_open(self, symbol: str) -> None:
@@ -75,6 +80,15 @@ class Market:
         if age_seconds > age_seconds_max:
             raise QuoteStale(symbol=symbol, age_seconds=int(age_seconds), age_seconds_max=age_seconds_max)
         return tick
+
+    @property
+    def pairs(self) -> dict[str, str]:
+        """Which symbol's price converts between two currencies, by base and quote."""
+        return {
+            instrument.base + instrument.quote: symbol
+            for symbol, instrument in self.instruments.items()
+            if symbol in self.ticks
+        }
 
     def rates(self, *, fresh_only: bool) -> Rates:
         """
@@ -118,3 +132,62 @@ class OpenPosition:
     @property
     def leg(self) -> tuple[str, Side, Decimal]:
         return self.symbol, self.side, self.margin_locked
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingOrder:
+    """What an account's arithmetic needs to know of one order that waits for its price."""
+
+    id: UUID
+    symbol: str
+    side: Side
+    volume: Decimal
+    margin_reserved: Decimal
+
+    @classmethod
+    def of(cls, row: Order) -> WorkingOrder:
+        return cls(row.id, row.instrument_id, Side(row.side), row.volume, row.margin_reserved)
+
+    @property
+    def leg(self) -> tuple[str, Side, Decimal]:
+        return self.symbol, self.side, self.margin_reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Everything of one account that a price can do something to, in id order; `called_at` is since its margin call."""
+
+    positions: tuple[OpenPosition, ...] = ()
+    orders: tuple[WorkingOrder, ...] = ()
+    called_at: datetime | None = None
+
+    @property
+    def held(self) -> Decimal:
+        """What the open positions lock together: per symbol the larger leg."""
+        return margin.held(position.leg for position in self.positions)
+
+    @property
+    def reserved(self) -> Decimal:
+        """What would be locked more if every working order were filled: free margin that is spoken for, not held."""
+        return self.held_with() - self.held
+
+    def held_with(self, *more: tuple[str, Side, Decimal]) -> Decimal:
+        """What would be locked if every working order were filled, and `more` legs besides."""
+        legs = [position.leg for position in self.positions] + [order.leg for order in self.orders]
+        return margin.held([*legs, *more])
+
+    def with_position(self, position: OpenPosition) -> Book:
+        """This book with a position added, or put in the place of the one with its id."""
+        others = [one for one in self.positions if one.id != position.id]
+        return replace(self, positions=tuple(sorted([*others, position], key=lambda one: one.id)))
+
+    def without_position(self, id_: UUID) -> Book:
+        return replace(self, positions=tuple(one for one in self.positions if one.id != id_))
+
+    def with_order(self, order: WorkingOrder) -> Book:
+        """This book with a working order added, or put in the place of the one with its id."""
+        others = [one for one in self.orders if one.id != order.id]
+        return replace(self, orders=tuple(sorted([*others, order], key=lambda one: one.id)))
+
+    def without_order(self, id_: UUID) -> Book:
+        return replace(self, orders=tuple(one for one in self.orders if one.id != id_))

@@ -96,6 +96,9 @@ class Instrument(models.Model):
     volume_limit = volume_field(
         null=True, help_text="Most lots one account may hold open in one direction; empty: no limit."
     )
+    stop_distance = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Points that a stop, a limit or a target keeps from the price at least."
+    )
     tick_jump_max = models.DecimalField(
         max_digits=6,
         decimal_places=4,
@@ -332,7 +335,10 @@ class QuoteTick(models.Model):
             ),
             models.UniqueConstraint(fields=["batch", "instrument"], name="quote_tick_once_per_batch"),
         )
-        indexes = (models.Index(fields=["instrument", "id"], name="quote_tick_history"),)
+        indexes = (
+            models.Index(fields=["instrument", "id"], name="quote_tick_history"),
+            models.Index(fields=["instrument", "batch"], name="quote_tick_as_of_batch"),
+        )
 
     def __str__(self) -> str:
         return f"{self.instrument_id} {self.bid}/{self.ask} #{self.batch_id}"
@@ -378,15 +384,44 @@ class QuoteAlert(models.Model):
 
 
 class Order(models.Model):
-    """What a client asked for, and what became of it; a refused order is kept with its reason and numbers."""
+    """
+    What a client asked for, and what became of it; a refused order is kept with its reason and numbers.
+
+    A market order is filled or refused at once. A limit or stop order is WORKING until its price comes, and reserves
+    no money: `margin_reserved` is what it would lock, which other orders then have to leave free.
+    """
 
     class Type(models.TextChoices):
         MARKET = "MARKET"
+        LIMIT = "LIMIT"  # at its price or better
+        STOP = "STOP"  # at the market, once it has come to its price
+
+    class TimeInForce(models.TextChoices):
+        IOC = "IOC"  # now or not at all
+        GTC = "GTC"  # until it is cancelled
+        GTD = "GTD"  # until `expires_at`
 
     class Status(models.TextChoices):
         NEW = "NEW"
         REJECTED = "REJECTED"
         FILLED = "FILLED"
+        WORKING = "WORKING"
+        CANCELLED = "CANCELLED"
+        EXPIRED = "EXPIRED"
+
+    class CancelReason(models.TextChoices):
+        CLIENT = "CLIENT"
+        STOP_OUT = "STOP_OUT"
+
+    #: Every way of an order: NEW exists only inside the transaction that decides.
+    TRANSITIONS = {
+        Status.NEW: {Status.REJECTED, Status.FILLED, Status.WORKING},
+        Status.WORKING: {Status.FILLED, Status.CANCELLED, Status.EXPIRED, Status.REJECTED},
+        Status.REJECTED: set(),
+        Status.FILLED: set(),
+        Status.CANCELLED: set(),
+        Status.EXPIRED: set(),
+    }
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="orders", db_index=False)
@@ -397,13 +432,31 @@ class Order(models.Model):
     side = models.CharField(max_length=4, choices=SIDES)
     type = models.CharField(max_length=8, choices=Type)
     volume = volume_field()
+    price = price_field(null=True, help_text="What a limit or stop order waits for.")
+    stop_loss = price_field(null=True, help_text="For the position that it opens.")
+    take_profit = price_field(null=True, help_text="For the position that it opens.")
+    time_in_force = models.CharField(
+        max_length=4, choices=TimeInForce, default=TimeInForce.IOC, db_default=TimeInForce.IOC.value
+    )
+    expires_at = models.DateTimeField(null=True)
     client_order_id = models.CharField(max_length=64, null=True)  # noqa: DJ001  # NULL: none given, exempt from UNIQUE
     status = models.CharField(max_length=12, choices=Status)
     reject_code = models.CharField(max_length=64, blank=True)
     reject_context = models.JSONField(null=True)
+    cancel_reason = models.CharField(max_length=12, choices=CancelReason, blank=True, default="", db_default="")
     price_expected = price_field(null=True, help_text="What the client saw; given together with `deviation_max`.")
     deviation_max = models.PositiveIntegerField(null=True, help_text="Points the fill may be worse than expected.")
     price_filled = price_field(null=True)
+    margin_reserved = money_field(
+        default=ZERO,
+        db_default=ZERO,
+        help_text="What it would lock if filled at its price, as reckoned when it was set.",
+    )
+    watched_after = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="The price batch that was known when its price was set: later ones trigger it.",
+    )
     idempotency_digest = models.BinaryField(max_length=32)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
@@ -413,6 +466,30 @@ class Order(models.Model):
             models.CheckConstraint(condition=positive("volume", VOLUME_MAX), name="order_volume_positive"),
             models.CheckConstraint(condition=positive("price_filled"), name="order_price_positive"),
             models.CheckConstraint(condition=positive("price_expected"), name="order_expected_price_positive"),
+            models.CheckConstraint(
+                condition=positive("price") & positive("stop_loss") & positive("take_profit"),
+                name="order_prices_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(type="MARKET", price__isnull=True) | (~Q(type="MARKET") & Q(price__isnull=False)),
+                name="order_waits_for_a_price_unless_market",
+            ),
+            models.CheckConstraint(
+                condition=Q(type="MARKET", time_in_force="IOC", expires_at__isnull=True)
+                | (~Q(type="MARKET") & Q(time_in_force="GTC", expires_at__isnull=True))
+                | (~Q(type="MARKET") & Q(time_in_force="GTD", expires_at__isnull=False)),
+                name="order_lives_as_long_as_it_says",
+            ),
+            models.CheckConstraint(
+                condition=~Q(type="MARKET") | ~Q(status__in=["WORKING", "CANCELLED", "EXPIRED"]),
+                name="order_at_market_never_waits",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="CANCELLED", cancel_reason__in=["CLIENT", "STOP_OUT"])
+                | (~Q(status="CANCELLED") & Q(cancel_reason="")),
+                name="order_says_why_it_was_cancelled",
+            ),
+            models.CheckConstraint(condition=bounded("margin_reserved", low=ZERO), name="order_reserve_bounded"),
             models.CheckConstraint(
                 condition=Q(price_expected__isnull=True, deviation_max__isnull=True)
                 | Q(price_expected__isnull=False, deviation_max__isnull=False),
@@ -433,6 +510,14 @@ class Order(models.Model):
         indexes = (
             models.Index(fields=["owner", "id"], name="order_owner"),
             models.Index(fields=["account", "id"], name="order_account"),
+            # What a batch of prices looks into: only what still waits, by the price it waits for.
+            models.Index(fields=["account", "id"], condition=Q(status="WORKING"), name="order_working_by_account"),
+            models.Index(
+                fields=["instrument", "type", "side", "price"], condition=Q(status="WORKING"), name="order_trigger"
+            ),
+            models.Index(
+                fields=["expires_at"], condition=Q(status="WORKING", expires_at__isnull=False), name="order_expiry"
+            ),
         )
 
     def __str__(self) -> str:
@@ -469,6 +554,13 @@ class Position(models.Model):
     volume_initial = volume_field()
     volume = volume_field(help_text="What is still open.")
     price_open = price_field()
+    stop_loss = price_field(null=True, help_text="Closed at the first price that is as bad as this, or worse.")
+    take_profit = price_field(null=True, help_text="Closed at the first price that is as good as this, or better.")
+    watched_after = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="The price batch that was known when its stop and target were set: later ones trigger them.",
+    )
     leverage = models.PositiveIntegerField()
     margin_initial = money_field()
     margin_locked = money_field()
@@ -500,6 +592,9 @@ class Position(models.Model):
             ),
             models.CheckConstraint(condition=positive("price_open"), name="position_price_positive"),
             models.CheckConstraint(
+                condition=positive("stop_loss") & positive("take_profit"), name="position_stops_positive"
+            ),
+            models.CheckConstraint(
                 condition=bounded("profit") & bounded("commission"), name="position_results_bounded"
             ),
             models.CheckConstraint(condition=bounded("swap"), name="position_swap_bounded"),
@@ -507,6 +602,16 @@ class Position(models.Model):
         indexes = (
             models.Index(fields=["owner", "id"], name="position_owner"),
             models.Index(fields=["account", "id"], condition=Q(status="OPEN"), name="position_open_by_account"),
+            models.Index(
+                fields=["instrument", "side", "stop_loss"],
+                condition=Q(status="OPEN", stop_loss__isnull=False),
+                name="position_stop_loss",
+            ),
+            models.Index(
+                fields=["instrument", "side", "take_profit"],
+                condition=Q(status="OPEN", take_profit__isnull=False),
+                name="position_take_profit",
+            ),
             # Only what may still owe a night is in it, so a sweep costs what is due and not what was ever traded.
             models.Index(fields=["rollover_due_at", "account"], condition=OWES_NIGHTS, name="position_rollover_due"),
         )
@@ -526,6 +631,13 @@ class Deal(models.Model):
         IN = "IN"
         OUT = "OUT"
 
+    class Cause(models.TextChoices):
+        CLIENT = "CLIENT"
+        ORDER = "ORDER"  # a limit or stop order whose price came
+        STOP_LOSS = "STOP_LOSS"
+        TAKE_PROFIT = "TAKE_PROFIT"
+        STOP_OUT = "STOP_OUT"
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="deals", db_index=False)
     account = models.ForeignKey(TradingAccount, on_delete=models.PROTECT, related_name="deals", db_index=False)
@@ -535,6 +647,8 @@ class Deal(models.Model):
         Instrument, on_delete=models.PROTECT, related_name="deals", db_column="symbol", db_index=False
     )
     entry = models.CharField(max_length=4, choices=Entry)
+    cause = models.CharField(max_length=12, choices=Cause, default=Cause.CLIENT, db_default=Cause.CLIENT.value)
+    batch = models.BigIntegerField(null=True, help_text="The price batch that caused it; empty where the client did.")
     side = models.CharField(max_length=4, choices=SIDES)
     volume = volume_field()
     price = price_field()
@@ -564,6 +678,12 @@ class Deal(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(entry="OUT") | Q(profit=ZERO, compensation=ZERO), name="deal_in_earns_nothing"
+            ),
+            models.CheckConstraint(
+                condition=Q(cause="CLIENT", batch__isnull=True)
+                | Q(cause="ORDER", batch__isnull=False, entry="IN")
+                | Q(cause__in=["STOP_LOSS", "TAKE_PROFIT", "STOP_OUT"], batch__isnull=False, entry="OUT"),
+                name="deal_cause_known",
             ),
         )
         indexes = (
@@ -634,3 +754,187 @@ class Swap(models.Model):
 
     def __str__(self) -> str:
         return f"{self.night} {self.amount}"
+
+
+# --- What the risk engine works with --------------------------------------------------------------------------------
+
+
+def _owner() -> models.ForeignKey[Any, Any]:
+    # Rows are written beside one that has the constraint, in the same statement: it is not checked again and again.
+    return models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+
+
+class AccountWatch(models.Model):
+    """
+    One row per account that ever traded: how far its changes are numbered, and what its price bands were reckoned on.
+
+    Written under the account's wallet lock by everything that changes what prices can do to the account.
+    """
+
+    account = models.OneToOneField(TradingAccount, primary_key=True, on_delete=models.PROTECT, related_name="watch")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    sequence = models.BigIntegerField(default=0, help_text="The number of the account's last change.")
+    batch = models.BigIntegerField(help_text="The price batch at which it was last valued.")
+    funds = money_field(help_text="Balance and credit that the bands count on.")
+    held = money_field(help_text="Held margin that the bands count on.")
+    called_at = models.DateTimeField(null=True, help_text="Since when it is in margin call.")
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=bounded("funds") & bounded("held", low=ZERO), name="account_watch_amounts_bounded"
+            ),
+            models.CheckConstraint(condition=Q(sequence__gte=0, batch__gte=0), name="account_watch_counts_up"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.account_id} at {self.sequence}"
+
+
+class PriceBand(models.Model):
+    """
+    While each symbol's quote is inside its band, the account's margin level cannot have come to the next threshold.
+
+    Inside means: bid at least `low`, ask at most `high`, and no further apart than `spread_max`. So a batch of prices
+    finds the accounts it may hurt by index, and leaves alone all others however many there are.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = _owner()
+    account = models.ForeignKey(
+        TradingAccount, on_delete=models.PROTECT, related_name="bands", db_index=False, db_constraint=False
+    )
+    instrument = models.ForeignKey(
+        Instrument, on_delete=models.PROTECT, related_name="+", db_column="symbol", db_index=False
+    )
+    low = price_field()
+    high = price_field()
+    spread_max = price_field()
+
+    class Meta:
+        constraints = (
+            # The owner comes last: whoever asks for a band asks for an account's.
+            models.UniqueConstraint(fields=["account", "instrument", "owner"], name="price_band_once_per_symbol"),
+            models.CheckConstraint(
+                condition=Q(low__gte=ZERO, low__lte=PRICE_MAX)
+                & Q(high__gte=ZERO, high__lte=PRICE_MAX)
+                & Q(spread_max__gte=ZERO, spread_max__lte=PRICE_MAX),
+                name="price_band_bounded",
+            ),
+        )
+        indexes = (
+            models.Index(fields=["instrument", "low"], name="price_band_low"),
+            models.Index(fields=["instrument", "high"], name="price_band_high"),
+            models.Index(fields=["instrument", "spread_max"], name="price_band_spread"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.account_id} {self.instrument_id} {self.low} to {self.high}"
+
+
+class AccountChange(models.Model):
+    """One numbered change of an account: which of its rows was made or changed. Gapless per account, from 1."""
+
+    class Kind(models.TextChoices):
+        ORDER = "ORDER"
+        POSITION = "POSITION"
+        DEAL = "DEAL"
+        SWAP = "SWAP"
+        MARGIN_EVENT = "MARGIN_EVENT"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = _owner()
+    account = models.ForeignKey(
+        TradingAccount, on_delete=models.PROTECT, related_name="changes", db_index=False, db_constraint=False
+    )
+    sequence = models.BigIntegerField()
+    kind = models.CharField(max_length=12, choices=Kind)
+    subject = models.UUIDField(help_text="The id of the row.")
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["account", "sequence", "owner"], name="account_change_sequence"),
+            models.CheckConstraint(condition=Q(sequence__gte=1), name="account_change_counts_from_one"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.account_id} #{self.sequence} {self.kind}"
+
+
+class MarginEvent(models.Model):
+    """
+    What the desk told or did to an account for its margin level, with the figures it was done on; append-only.
+
+    `report` is for the client to read and for anybody to recompute: the state before and after, and every step.
+    """
+
+    class Kind(models.TextChoices):
+        MARGIN_CALL = "MARGIN_CALL"
+        MARGIN_CALL_LIFTED = "MARGIN_CALL_LIFTED"
+        STOP_OUT = "STOP_OUT"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = _owner()
+    account = models.ForeignKey(TradingAccount, on_delete=models.PROTECT, related_name="margin_events", db_index=False)
+    kind = models.CharField(max_length=20, choices=Kind)
+    batch = models.BigIntegerField(help_text="The price batch it was decided on.")
+    equity = money_field()
+    held = money_field()
+    report = models.JSONField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["account", "batch", "kind", "owner"], name="margin_event_once_per_batch"),
+            models.CheckConstraint(
+                condition=bounded("equity") & bounded("held", low=ZERO), name="margin_event_amounts_bounded"
+            ),
+        )
+        indexes = (
+            models.Index(fields=["owner", "id"], name="margin_event_owner"),
+            models.Index(fields=["account", "id"], name="margin_event_account"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.account_id}"
+
+
+class RiskCursor(models.Model):
+    """One row: the last price batch whose touched accounts were put down as tasks."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    batch = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = (models.CheckConstraint(condition=Q(id=1, batch__gte=0), name="risk_cursor_is_one"),)
+
+    def __str__(self) -> str:
+        return f"batch {self.batch}"
+
+
+class RiskTask(models.Model):
+    """
+    An account that a price batch touched and that no engine is done with.
+
+    The next batch's tasks are only put down when none of these is left, so side by side engines do what one would do.
+    A task that fails is put aside with its error, for the others not to wait for it, and is tried again.
+    """
+
+    account = models.OneToOneField(TradingAccount, primary_key=True, on_delete=models.PROTECT, related_name="+")
+    owner = _owner()
+    batch = models.BigIntegerField()
+    attempts = models.BigIntegerField(default=0)
+    failed_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.CheckConstraint(condition=Q(batch__gte=0), name="risk_task_batch_known"),)
+        indexes = (models.Index(fields=["failed_at", "account"], name="risk_task_next"),)
+
+    def __str__(self) -> str:
+        return f"{self.account_id} at batch {self.batch}"

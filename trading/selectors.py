@@ -18,7 +18,7 @@ from core import db, metrics
 from core.ids import uuid7_at
 from trading.errors import InstrumentNotFound, PositionNotFound, TradingAccountNotFound
 from trading.margin import Side
-from trading.market import Market, OpenPosition, Tick
+from trading.market import Book, Market, OpenPosition, Tick, WorkingOrder
 from trading.models import OWES_NIGHTS, Deal, Instrument, Order, Position, PriceBatch, QuoteTick, Swap
 from trading.sessions import Closure, Schedule, Session
 
@@ -31,6 +31,7 @@ _CLOSURES = """
 (SELECT coalesce(jsonb_agg(jsonb_build_array(h.day, h.closes, h.reopens) ORDER BY h.day), '[]')
    FROM trading_holiday h WHERE h.calendar = trading_instrument.calendar AND h.day >= %s)
 """
+_BATCH_NOW = "(SELECT c.number FROM trading_priceclock c WHERE c.id = 1)"
 
 
 def market(now: datetime) -> Market:
@@ -40,10 +41,13 @@ def market(now: datetime) -> Market:
     rows: Any = Instrument.objects.select_related("latest").annotate(
         sessions_now=RawSQL(_SESSIONS, ()),  # noqa: S611 - no input
         closures_now=RawSQL(_CLOSURES, (yesterday,)),  # noqa: S611 - a date of ours, bound by the driver
+        batch_now=RawSQL(_BATCH_NOW, ()),  # noqa: S611 - no input
     )
+    batch = 0
     for instrument in rows:
         instruments[instrument.symbol] = instrument
         schedules[instrument.symbol] = _schedule(instrument)
+        batch = instrument.batch_now
         latest = getattr(instrument, "latest", None)
         if latest is not None:
             ticks[instrument.symbol] = Tick(
@@ -54,7 +58,7 @@ def market(now: datetime) -> Market:
                 received_at=latest.received_at,
                 sequence=latest.sequence,
             )
-    return Market(instruments=instruments, ticks=ticks, now=now, schedules=schedules)
+    return Market(instruments=instruments, ticks=ticks, now=now, batch=batch, schedules=schedules)
 
 
 def _schedule(row: Any) -> Schedule:
@@ -141,12 +145,6 @@ def deals(owner: UUID) -> QuerySet[Deal]:
     return Deal.objects.select_related("account", "position").filter(owner_id=owner)
 
 
-def open_positions(account: UUID) -> list[OpenPosition]:
-    """An account's open positions as its arithmetic wants them, in id order."""
-    rows = Position.objects.filter(account_id=account, status=Position.Status.OPEN).order_by("id")
-    return [OpenPosition.of(row) for row in rows]
-
-
 def accounts_owing_nights(until: datetime) -> QuerySet[Position, UUID]:
     """The accounts with positions that may owe a night up to this moment, each once, by id."""
     ids = Position.objects.filter(_owing_nights(until)).values_list("account_id", flat=True)
@@ -190,12 +188,28 @@ def next_position_number() -> int:
     return int(number)
 
 
-# What an account is worth joins three tables; read by one statement, they are of one moment without any lock.
-_POSITIONS_NOW = """
+# A book is read by one statement, so that it is of one moment even without the lock under which it is usually read.
+_POSITIONS = """
 (SELECT coalesce(jsonb_agg(jsonb_build_array(p.id, p.number, p.symbol, p.side, p.volume::text, p.price_open::text,
                                              p.margin_locked::text) ORDER BY p.id), '[]')
-   FROM trading_position p WHERE p.account_id = accounts_tradingaccount.id AND p.status = 'OPEN')
+   FROM trading_position p WHERE p.account_id = {account} AND p.status = 'OPEN')
 """
+_ORDERS = """
+(SELECT coalesce(jsonb_agg(jsonb_build_array(o.id, o.symbol, o.side, o.volume::text, o.margin_reserved::text)
+                           ORDER BY o.id), '[]')
+   FROM trading_order o WHERE o.account_id = {account} AND o.status = 'WORKING')
+"""
+_CALLED_AT = "(SELECT w.called_at FROM trading_accountwatch w WHERE w.account_id = {account})"
+_BOOK_SQL = f"SELECT {_POSITIONS}, {_ORDERS}, {_CALLED_AT}".format(account="%(account)s::uuid")
+
+
+def book(account: UUID) -> Book:
+    """What an account has open and waiting."""
+    return _book(*db.fetch_all(_BOOK_SQL, {"account": account})[0])
+
+
+# What an account is worth joins more tables yet; read by one statement, they are of one moment without any lock.
+_COLUMN = "accounts_tradingaccount.id"
 _TICKS_NOW = """
 (SELECT coalesce(jsonb_agg(jsonb_build_array(q.symbol, q.bid::text, q.ask::text, q.source, q.quoted_at, q.received_at,
                                              q.sequence)), '[]')
@@ -203,26 +217,47 @@ _TICKS_NOW = """
 """
 
 
-def valued_accounts(owner: UUID, now: datetime) -> list[tuple[TradingAccount, list[OpenPosition], Market]]:
-    """A client's accounts with their wallets, open positions and the market, all of one moment, oldest first."""
+def valued_accounts(owner: UUID, now: datetime) -> list[tuple[TradingAccount, Book, Market]]:
+    """A client's accounts with their wallets, books and the market, all of one moment, oldest first."""
     terms = {instrument.symbol: instrument for instrument in Instrument.objects.all()}
-    columns = {"positions_now": RawSQL(_POSITIONS_NOW, ()), "ticks_now": RawSQL(_TICKS_NOW, ())}  # noqa: S611 - no input
+    parts = {
+        "positions_now": _POSITIONS,
+        "orders_now": _ORDERS,
+        "called_now": _CALLED_AT,
+        "ticks_now": _TICKS_NOW,
+        "batch_now": _BATCH_NOW,
+    }
+    columns = {name: RawSQL(sql.format(account=_COLUMN), ()) for name, sql in parts.items()}  # noqa: S611 - no input
     rows: Any = (
         TradingAccount.objects.select_related("wallet").filter(owner_id=owner).order_by("id").annotate(**columns)
     )
     return [
         (
             account,
-            [_open_position(row) for row in _parsed(account.positions_now)],
-            Market(instruments=terms, ticks=dict(_tick(row) for row in _parsed(account.ticks_now)), now=now),
+            _book(account.positions_now, account.orders_now, account.called_now),
+            Market(
+                instruments=terms,
+                ticks=dict(_tick(row) for row in _parsed(account.ticks_now)),
+                now=now,
+                batch=account.batch_now,
+            ),
         )
         for account in rows
     ]
 
 
-def _open_position(row: list[Any]) -> OpenPosition:
-    id_, number, symbol, side, volume, price_open, locked = row
-    return OpenPosition(UUID(id_), number, symbol, Side(side), Decimal(volume), Decimal(price_open), Decimal(locked))
+def _book(positions: Any, orders: Any, called_at: datetime | None) -> Book:
+    return Book(
+        positions=tuple(
+            OpenPosition(UUID(id_), number, symbol, Side(side), Decimal(volume), Decimal(price_open), Decimal(locked))
+            for id_, number, symbol, side, volume, price_open, locked in _parsed(positions)
+        ),
+        orders=tuple(
+            WorkingOrder(UUID(id_), symbol, Side(side), Decimal(volume), Decimal(reserved))
+            for id_, symbol, side, volume, reserved in _parsed(orders)
+        ),
+        called_at=called_at,
+    )
 
 
 def _tick(row: list[Any]) -> tuple[str, Tick]:

@@ -342,6 +342,9 @@ class AccountDocument(serializers.Serializer[Any]):
     free_margin = serializers.CharField(allow_null=True)
     margin_level = serializers.CharField(allow_null=True, help_text="Percent; null while nothing is held.")
     open_positions = serializers.IntegerField()
+    working_orders = serializers.IntegerField()
+    reserved = serializers.CharField(help_text="What working orders would lock: new orders have to leave it free.")
+    in_margin_call_since = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
 
 
@@ -640,6 +643,9 @@ def account_document(summary: AccountSummary) -> dict[str, Any]:
         "held": show(wallet.held, currency),
         "free_margin": None if state is None else show(state.free_margin, currency),
         "margin_level": None if level is None else format(level, "f"),
-        "open_positions": summary.open_positions,
+        "open_positions": len(summary.book.positions),
+        "working_orders": len(summary.book.orders),
+        "reserved": show(summary.book.reserved, currency),
+        "in_margin_call_since": plain(summary.book.called_at),
         "created_at": plain(account.created_at),
     }

@@ -15,6 +15,7 @@ Read in this order: `figures` (exactness), `terms` (side, price, contract), `cur
 (margin), `results` (profit), `state` (the account), `costs` (swap, commission), `words` (explanations).
 """
 
+from trading.margin.bands import Band, Stake, bands
 from trading.margin.costs import (
     Charge,
     Swap,
@@ -46,6 +47,7 @@ from trading.margin.words import Line, explain_margin, explain_profit, explain_s
 __all__ = [
     "EXACT",
     "AccountState",
+    "Band",
     "Booked",
     "Charge",
     "Contract",
@@ -58,10 +60,12 @@ __all__ = [
     "RateUnavailable",
     "Rates",
     "Side",
+    "Stake",
     "Swap",
     "SwapMode",
     "SwapRate",
     "annual_mode",
+    "bands",
     "base_margin",
     "booked",
     "closing_conversion",

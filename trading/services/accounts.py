@@ -17,7 +17,8 @@ from core.idempotency import Answer, Claim, Operation, exactly_once
 from core.money import require_precision, show
 from trading import engine, selectors
 from trading.errors import DemoOnly, FreeMarginInsufficient, PositionsOpen, ReleaseTargetNotAllowed
-from trading.market import Market, OpenPosition
+from trading.market import Book, Market
+from trading.watch import LockedAccount, touch
 from wallets import ledger
 from wallets.ledger import Leg, LockedWallet, Posting, Reason, Type
 from wallets.models import Environment, Kind
@@ -36,8 +37,8 @@ def release_funds(*, account: str, amount: Decimal, target: str, claim: Claim, a
     """
     Move money out of a trading account's wallet into another wallet of the same client, exactly once per claim.
 
-    At most the free margin less the credit, and never more than the balance: a floating profit cannot be paid out,
-    and a bonus is not money. Open positions are valued at fresh prices only.
+    At most the free margin less the credit and less what working orders reserve, and never more than the balance: a
+    floating profit cannot be paid out, and a bonus is not money. Open positions are valued at fresh prices only.
 
     :raises TradingAccountNotFound, WalletNotFound: if account or target do not exist for this client
     :raises PrecisionExceeded: if the amount has more decimals than the currency
@@ -54,8 +55,8 @@ def release_funds(*, account: str, amount: Decimal, target: str, claim: Claim, a
     source_wallet, target_wallet = ledger.lock_wallets(trading_account.wallet.number, target)
 
     _require_releasable(trading_account, source_wallet, target_wallet, amount)
-    positions = selectors.open_positions(trading_account.id)
-    _require_free(trading_account, source_wallet, amount, positions, market)
+    book = selectors.book(trading_account.id)
+    _require_free(trading_account, source_wallet, amount, book, market)
 
     posted = ledger.post(
         [Leg(source_wallet, -amount, Reason.TRANSFER), Leg(target_wallet, amount, Reason.TRANSFER)],
@@ -67,6 +68,7 @@ def release_funds(*, account: str, amount: Decimal, target: str, claim: Claim, a
         answer=partial(_receipt, account=trading_account, source=source_wallet, target=target_wallet, amount=amount),
         reference=f"trading account {account}",
     )
+    touch(LockedAccount(trading_account, source_wallet, book, market), now=now)
     transaction.on_commit(
         partial(logger.info, "trading.funds.released", account=account, transaction_id=str(posted.id)), robust=True
     )
@@ -88,13 +90,11 @@ def _require_releasable(account: TradingAccount, source: LockedWallet, target: L
         raise WithdrawalsFrozen(number=source.number)
 
 
-def _require_free(
-    account: TradingAccount, wallet: LockedWallet, amount: Decimal, positions: list[OpenPosition], market: Market
-) -> None:
-    for symbol in sorted({position.symbol for position in positions}):
+def _require_free(account: TradingAccount, wallet: LockedWallet, amount: Decimal, book: Book, market: Market) -> None:
+    for symbol in sorted({position.symbol for position in book.positions}):
         market.fresh(symbol)
-    state = engine.account_state(wallet, positions, market)
-    available = max(min(wallet.balance, state.free_margin - wallet.credit), Decimal(0))
+    state = engine.account_state(wallet, book.positions, market)
+    available = max(min(wallet.balance, state.free_margin - book.reserved - wallet.credit), Decimal(0))
     if amount > available:
         raise FreeMarginInsufficient(
             number=account.number,
@@ -143,7 +143,8 @@ def reset_demo(*, account: str, claim: Claim, actor: Actor) -> Answer:
 
     if wallet.environment != Environment.DEMO:
         raise DemoOnly(number=account)
-    if count := len(selectors.open_positions(trading_account.id)):
+    book = selectors.book(trading_account.id)
+    if count := len(book.positions) + len(book.orders):
         raise PositionsOpen(number=account, count=count)
     change = settings.DEMO_FUNDING - wallet.balance
     receipt = partial(_reset_receipt, account=trading_account, wallet=wallet)

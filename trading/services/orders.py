@@ -21,14 +21,15 @@ from core.idempotency import Answer, Claim, Operation, exactly_once
 from core.ids import uuid7
 from core.models import KillSwitch
 from core.money import show
-from trading import engine, selectors, sessions
+from trading import engine, execution, selectors
 from trading.engine import Opening, Tolerance
 from trading.errors import ClientOrderIdTaken, InstrumentNotFound
+from trading.execution import Mandate
 from trading.margin import Side
-from trading.models import Deal, Instrument, Order, Position
+from trading.models import Instrument, Order, Position
+from trading.watch import Kind, LockedAccount, touch
 from wallets import ledger
-from wallets.ledger import Leg, LockedWallet, Posting, Reason, Type
-from wallets.models import Kind
+from wallets.ledger import Posting
 
 logger = structlog.get_logger(__name__)
 
@@ -39,15 +40,12 @@ OPEN = Operation("OPEN", effect_table="trading_order")
 class _Ticket:
     """An order on its way: everything fixed before the first write."""
 
-    account: TradingAccount
+    locked: LockedAccount
     instrument: Instrument
-    wallet: LockedWallet
     opening: Opening
     tolerance: Tolerance | None
     client_order_id: str | None
     order_id: UUID
-    position_id: UUID
-    deal_id: UUID
 
 
 @retry_on_conflict
@@ -86,6 +84,7 @@ def place_order(
     (wallet,) = ledger.lock_wallets_by_id(trading_account.wallet_id)
 
     _require_new(trading_account, client_order_id)
+    locked = LockedAccount(trading_account, wallet, selectors.book(trading_account.id), market)
     opening = engine.evaluate_opening(
         account=trading_account,
         wallet=wallet,
@@ -93,12 +92,11 @@ def place_order(
         instrument=instrument,
         side=side,
         volume=volume,
-        positions=selectors.open_positions(trading_account.id),
+        book=locked.book,
         market=market,
     )
     engine.hold_to(opening, tolerance, instrument)
-    ids = (uuid7(), uuid7(), uuid7())
-    ticket = _Ticket(trading_account, instrument, wallet, opening, tolerance, client_order_id, *ids)
+    ticket = _Ticket(locked, instrument, opening, tolerance, client_order_id, uuid7())
     if opening.refusals:
         return _reject(ticket, opening.refusals[0], claim)
     return _fill(ticket, claim, actor)
@@ -118,7 +116,7 @@ def preview_order(
     instrument = market.instruments.get(symbol)
     if instrument is None:
         raise InstrumentNotFound(symbol=symbol)
-    wallet, positions = trading_account.wallet, selectors.open_positions(trading_account.id)
+    wallet, book = trading_account.wallet, selectors.book(trading_account.id)
     opening = engine.evaluate_opening(
         account=trading_account,
         wallet=wallet,
@@ -126,11 +124,11 @@ def preview_order(
         instrument=instrument,
         side=side,
         volume=volume,
-        positions=positions,
+        book=book,
         market=market,
     )
     engine.hold_to(opening, tolerance, instrument)
-    stop_out = engine.stop_out_price(opening, instrument=instrument, wallet=wallet, positions=positions, market=market)
+    stop_out = engine.stop_out_price(opening, instrument=instrument, wallet=wallet, book=book, market=market)
     return engine.opening_document(opening, instrument, wallet.currency, stop_out) | {
         "account": trading_account.number,
         "symbol": symbol,
@@ -148,19 +146,21 @@ def _require_new(account: TradingAccount, client_order_id: str | None) -> None:
 
 
 def _reject(ticket: _Ticket, refusal: DomainError, claim: Claim) -> Answer:
-    _store_order(ticket, claim, status=Order.Status.REJECTED, refusal=refusal)
+    order, now = _store_order(ticket, claim, status=Order.Status.REJECTED, refusal=refusal), timezone.now()
+    ticket.locked.note(Kind.ORDER, order.id)
+    touch(ticket.locked, now=now)
     transaction.on_commit(
-        partial(logger.info, "trading.order.rejected", order_id=str(ticket.order_id), code=refusal.code), robust=True
+        partial(logger.info, "trading.order.rejected", order_id=str(order.id), code=refusal.code), robust=True
     )
-    return Answer.refusal(refusal, claim, order=ticket.order_id)
+    return Answer.refusal(refusal, claim, order=order.id)
 
 
-def _store_order(ticket: _Ticket, claim: Claim, *, status: Order.Status, refusal: DomainError | None = None) -> None:
+def _store_order(ticket: _Ticket, claim: Claim, *, status: Order.Status, refusal: DomainError | None = None) -> Order:
     now = timezone.now()
-    Order.objects.create(
+    return Order.objects.create(
         id=ticket.order_id,
         owner_id=claim.owner,
-        account=ticket.account,
+        account=ticket.locked.account,
         instrument=ticket.instrument,
         side=ticket.opening.side.value,
         type=Order.Type.MARKET,
@@ -178,97 +178,19 @@ def _store_order(ticket: _Ticket, claim: Claim, *, status: Order.Status, refusal
     )
 
 
-def _store_position(ticket: _Ticket, claim: Claim, *, number: int, now: datetime) -> None:
-    opening = ticket.opening
-    assert opening.margin
-    assert opening.commission
-    assert opening.price is not None
-    Position.objects.create(
-        id=ticket.position_id,
-        number=number,
-        owner_id=claim.owner,
-        account=ticket.account,
-        instrument=ticket.instrument,
-        order_id=ticket.order_id,
-        side=opening.side.value,
-        volume_initial=opening.volume,
-        volume=opening.volume,
-        price_open=opening.price,
-        leverage=opening.margin.leverage,
-        margin_initial=opening.margin.amount,
-        margin_locked=opening.margin.amount,
-        commission=opening.commission.amount,
-        rollover_due_at=sessions.next_rollover(ticket.instrument.time_zone, ticket.instrument.rollover_at, after=now),
-        opened_at=now,
-        updated_at=now,
-    )
-
-
 def _fill(ticket: _Ticket, claim: Claim, actor: Actor) -> Answer:
     """Write order, position and deal, hold the margin and charge the commission; every figure is known by now."""
-    opening, wallet, now = ticket.opening, ticket.wallet, timezone.now()
-    assert opening.margin
-    assert opening.commission
-    assert opening.price is not None
-    assert opening.held_after is not None
-    commission = opening.commission.amount
-    _store_order(ticket, claim, status=Order.Status.FILLED)
-    number = selectors.next_position_number()
-    _store_position(ticket, claim, number=number, now=now)
-    receipt = partial(_receipt, ticket=ticket, number=number, now=now)
-    if commission:
-        house = ledger.house(Kind.HOUSE_COMMISSION, wallet.currency, wallet.environment)
-        posted = ledger.post(
-            [Leg(wallet, -commission, Reason.COMMISSION), Leg(house, commission, Reason.COMMISSION)],
-            type=Type.OPEN,
-            owner=claim.owner,
-            actor=actor,
-            now=now,
-            claim=claim,
-            answer=receipt,
-            held={wallet.id: opening.held_after},
-            reference=f"order {ticket.order_id}",
-        )
-        transaction_id, answer = posted.id, posted.answer
-        assert answer is not None
-    else:
-        # Nothing moves, so there is no posting: a margin hold is a promise, not a payment.
-        ledger.set_held(wallet, opening.held_after)
-        transaction_id, answer = None, receipt(None)
-    Deal.objects.create(
-        id=ticket.deal_id,
-        owner_id=claim.owner,
-        account=ticket.account,
-        position_id=ticket.position_id,
-        order_id=ticket.order_id,
-        instrument=ticket.instrument,
-        entry=Deal.Entry.IN,
-        side=opening.side.value,
-        volume=opening.volume,
-        price=opening.price,
-        price_open=opening.price,
-        margin=opening.margin.amount,
-        commission=commission,
-        inputs=engine.opening_inputs(opening, ticket.instrument, wallet.currency),
-        transaction_id=transaction_id,
-        idempotency_digest=claim.digest,
-        executed_at=now,
-    )
-    transaction.on_commit(
-        partial(
-            logger.info,
-            "trading.order.filled",
-            order_id=str(ticket.order_id),
-            position_id=str(ticket.position_id),
-            deal_id=str(ticket.deal_id),
-        ),
-        robust=True,
-    )
-    return answer
+    mandate = Mandate(actor=actor, now=timezone.now(), claim=claim)
+    order = _store_order(ticket, claim, status=Order.Status.FILLED)
+    receipt = partial(_receipt, ticket=ticket, now=mandate.now)
+    opened = execution.open_position(ticket.locked, order, ticket.opening, mandate=mandate, receipt=receipt)
+    touch(ticket.locked, now=mandate.now)
+    assert opened.answer is not None
+    return opened.answer
 
 
-def _receipt(posting: Posting | None, *, ticket: _Ticket, number: int, now: Any) -> Answer:
-    opening, wallet = ticket.opening, ticket.wallet
+def _receipt(posting: Posting | None, position: Position, deal_id: UUID, *, ticket: _Ticket, now: datetime) -> Answer:
+    opening, wallet = ticket.opening, ticket.locked.wallet
     assert opening.margin
     assert opening.commission
     assert opening.price is not None
@@ -277,7 +199,7 @@ def _receipt(posting: Posting | None, *, ticket: _Ticket, number: int, now: Any)
     return Answer.of(
         {
             "id": ticket.order_id,
-            "account": ticket.account.number,
+            "account": ticket.locked.account.number,
             "symbol": ticket.instrument.symbol,
             "side": opening.side.value,
             "type": Order.Type.MARKET,
@@ -285,8 +207,8 @@ def _receipt(posting: Posting | None, *, ticket: _Ticket, number: int, now: Any)
             "client_order_id": ticket.client_order_id,
             "status": Order.Status.FILLED,
             "price": engine.price_text(opening.price, ticket.instrument),
-            "position": {"id": ticket.position_id, "number": number},
-            "deal": ticket.deal_id,
+            "position": {"id": position.id, "number": position.number},
+            "deal": deal_id,
             "transaction": None if posting is None else posting.id,
             "margin": show(opening.margin.amount, currency),
             "commission": show(opening.commission.amount, currency),

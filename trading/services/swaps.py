@@ -33,8 +33,9 @@ from core.ids import uuid7
 from trading import margin, overnight, selectors, sessions
 from trading.errors import ConversionRateUnavailable, QuoteUnavailable
 from trading.market import Market
-from trading.models import Position, Swap
+from trading.models import AccountChange, Position, Swap
 from trading.overnight import Night, NightCharge
+from trading.watch import LockedAccount, touch
 from wallets import ledger
 from wallets.ledger import Leg, LockedWallet, Reason, Type
 from wallets.models import Kind
@@ -89,6 +90,11 @@ def charge_account(*, account_id: UUID, until: datetime, market: Market, waits: 
     Swap.objects.bulk_create(swaps)
     left = [charge.night for charge in owed[CHARGES_MAX:]] + stuck
     _move_on(positions, swaps, left=left, market=market, until=until, now=now)
+    if swaps:
+        locked = LockedAccount(account, wallet, selectors.book(account_id), market)
+        for swap in swaps:
+            locked.note(AccountChange.Kind.SWAP, swap.id)
+        touch(locked, now=now)
     if swaps:
         event = partial(logger.info, "trading.swaps.charged", account_id=str(account_id), nights=len(swaps))
         transaction.on_commit(event, robust=True)

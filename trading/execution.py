@@ -1,0 +1,270 @@
+"""What opening and closing a position takes: the same rows and postings whether a client or a price asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+
+from core.audit import Actor
+from core.idempotency import Answer, Claim
+from core.ids import uuid7
+from trading import engine, margin, selectors, sessions
+from trading.engine import Closing, Opening
+from trading.market import OpenPosition
+from trading.models import Deal, Order, Position
+from trading.watch import Kind, LockedAccount
+from wallets import ledger
+from wallets.ledger import Leg, LockedWallet, Posting, Reason, Type
+from wallets.models import Kind as WalletKind
+
+logger = structlog.get_logger(__name__)
+
+Cause = Deal.Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Mandate:
+    """
+    On whose behalf and why something is executed.
+
+    A client's claim, or the permanent `digest` of something that the desk does once by its nature; `batch` is the price
+    batch that caused it, None where the client did.
+    """
+
+    actor: Actor
+    now: datetime
+    cause: Deal.Cause = Cause.CLIENT
+    batch: int | None = None
+    claim: Claim | None = None
+    digest: bytes | None = None
+
+    @property
+    def permanent_digest(self) -> bytes:
+        """What keeps the effect from happening twice, whatever becomes of the answer."""
+        digest = self.digest if self.claim is None else self.claim.digest
+        assert digest is not None
+        return digest
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A position as it was just opened."""
+
+    position: Position
+    deal_id: UUID
+    transaction_id: UUID | None
+    answer: Answer | None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What was just closed of a position."""
+
+    position: Position
+    deal_id: UUID
+    transaction_id: UUID | None
+    compensation: Decimal
+    answer: Answer | None
+
+
+#: Builds the client's receipt; the posting is None where no money moved.
+OpenedReceipt = Callable[[Posting | None, Position, UUID], Answer]
+ClosedReceipt = Callable[[Posting | None, Position, UUID, Decimal], Answer]
+
+
+def open_position(
+    locked: LockedAccount, order: Order, opening: Opening, *, mandate: Mandate, receipt: OpenedReceipt | None = None
+) -> Opened:
+    """
+    Write position and deal of an order that is already stored as filled, hold the margin and charge the commission.
+
+    Every figure is known by now: `opening` was evaluated on the `locked` account and found without a refusal. The
+    position takes the order's stop and target, and prices later than the market's trigger them.
+    """
+    assert opening.margin
+    assert opening.commission
+    assert opening.price is not None
+    assert opening.held_after is not None
+    assert not opening.refusals, "what is refused is not executed"
+    account, wallet, instrument = locked.account, locked.wallet, locked.market.instruments[order.instrument_id]
+    commission, now, deal_id = opening.commission.amount, mandate.now, uuid7()
+    position = _store_position(order, opening, locked, now)
+    house = ledger.house(WalletKind.HOUSE_COMMISSION, wallet.currency, wallet.environment)
+    transaction_id, answer = ledger.settle(
+        [Leg(wallet, -commission, Reason.COMMISSION), Leg(house, commission, Reason.COMMISSION)],
+        wallet=wallet,
+        held=opening.held_after,
+        type=Type.OPEN,
+        actor=mandate.actor,
+        now=now,
+        claim=mandate.claim,
+        answer=None if receipt is None else lambda posting: receipt(posting, position, deal_id),
+        digest=mandate.digest,
+        reference=f"order {order.id}",
+    )
+    Deal.objects.create(
+        id=deal_id,
+        owner_id=wallet.owner,
+        account=account,
+        position=position,
+        order=order,
+        instrument=instrument,
+        entry=Deal.Entry.IN,
+        cause=mandate.cause,
+        batch=mandate.batch,
+        side=position.side,
+        volume=opening.volume,
+        price=opening.price,
+        price_open=opening.price,
+        margin=opening.margin.amount,
+        commission=commission,
+        inputs=engine.opening_inputs(opening, instrument, wallet.currency),
+        transaction_id=transaction_id,
+        idempotency_digest=mandate.permanent_digest,
+        executed_at=now,
+    )
+    event = partial(
+        logger.info,
+        "trading.order.filled",
+        order_id=str(order.id),
+        position_id=str(position.id),
+        deal_id=str(deal_id),
+        cause=mandate.cause.value,
+    )
+    transaction.on_commit(event, robust=True)
+    locked.book = locked.book.without_order(order.id).with_position(OpenPosition.of(position))
+    locked.note(Kind.ORDER, order.id)
+    locked.note(Kind.POSITION, position.id)
+    locked.note(Kind.DEAL, deal_id)
+    return Opened(position, deal_id, transaction_id, answer)
+
+
+def _store_position(order: Order, opening: Opening, locked: LockedAccount, now: datetime) -> Position:
+    assert opening.margin
+    assert opening.commission
+    instrument = locked.market.instruments[order.instrument_id]
+    return Position.objects.create(
+        number=selectors.next_position_number(),
+        owner_id=locked.wallet.owner,
+        account=locked.account,
+        instrument=instrument,
+        order=order,
+        side=opening.side.value,
+        volume_initial=opening.volume,
+        volume=opening.volume,
+        price_open=opening.price,
+        stop_loss=order.stop_loss,
+        take_profit=order.take_profit,
+        watched_after=locked.market.batch,
+        leverage=opening.margin.leverage,
+        margin_initial=opening.margin.amount,
+        margin_locked=opening.margin.amount,
+        commission=opening.commission.amount,
+        rollover_due_at=sessions.next_rollover(instrument.time_zone, instrument.rollover_at, after=now),
+        opened_at=now,
+        updated_at=now,
+    )
+
+
+def close_position(
+    locked: LockedAccount,
+    position: Position,
+    closing: Closing,
+    *,
+    mandate: Mandate,
+    receipt: ClosedReceipt | None = None,
+) -> Closed:
+    """
+    Write the closing deal of a locked position, release its margin and post its money; every figure is known by now.
+
+    Profit, commission and, when nothing stays open and the account would owe, the house's compensation are one posting.
+    """
+    wallet, now, deal_id = locked.wallet, mandate.now, uuid7()
+    rest = closing.rest_of(position)
+    book = locked.book
+    locked.book = book.without_position(position.id) if rest is None else book.with_position(rest)
+    profit, commission = closing.profit.amount, closing.commission.amount
+    compensation = Decimal(0)
+    if not locked.book.positions:
+        compensation = margin.negative_balance_compensation(wallet.balance + profit - commission)
+    _store_closing(position, closing, now)
+    is_stop_out = mandate.cause == Cause.STOP_OUT
+    transaction_id, answer = ledger.settle(
+        _closing_legs(wallet, profit=profit, commission=commission, compensation=compensation),
+        wallet=wallet,
+        held=locked.book.held,
+        type=Type.STOP_OUT if is_stop_out else Type.CLOSE,
+        actor=mandate.actor,
+        now=now,
+        claim=mandate.claim,
+        answer=None if receipt is None else lambda posting: receipt(posting, position, deal_id, compensation),
+        digest=mandate.digest,
+        reference=f"position {position.number}",
+    )
+    Deal.objects.create(
+        id=deal_id,
+        owner_id=wallet.owner,
+        account_id=position.account_id,
+        position=position,
+        instrument_id=position.instrument_id,
+        entry=Deal.Entry.OUT,
+        cause=mandate.cause,
+        batch=mandate.batch,
+        side=position.side,
+        volume=closing.volume,
+        price=closing.price,
+        price_open=position.price_open,
+        margin=closing.released,
+        profit=profit,
+        commission=commission,
+        compensation=compensation,
+        inputs=closing.inputs,
+        transaction_id=transaction_id,
+        idempotency_digest=mandate.permanent_digest,
+        executed_at=now,
+    )
+    event = partial(
+        logger.info,
+        "trading.position.closed",
+        position_id=str(position.id),
+        deal_id=str(deal_id),
+        cause=mandate.cause.value,
+    )
+    transaction.on_commit(event, robust=True)
+    locked.note(Kind.POSITION, position.id)
+    locked.note(Kind.DEAL, deal_id)
+    return Closed(position, deal_id, transaction_id, compensation, answer)
+
+
+def _store_closing(position: Position, closing: Closing, now: datetime) -> None:
+    position.volume -= closing.volume
+    position.margin_locked -= closing.released
+    position.profit += closing.profit.amount
+    position.commission += closing.commission.amount
+    position.updated_at = now
+    if not position.volume:
+        position.status, position.closed_at = Position.Status.CLOSED, now
+    position.save(
+        update_fields=["volume", "margin_locked", "profit", "commission", "status", "closed_at", "updated_at"]
+    )
+
+
+def _closing_legs(wallet: LockedWallet, *, profit: Decimal, commission: Decimal, compensation: Decimal) -> list[Leg]:
+    """Both sides of everything a close moves."""
+    movements = (
+        (WalletKind.HOUSE_TRADING_PNL, profit, Reason.TRADE_PNL),
+        (WalletKind.HOUSE_COMMISSION, -commission, Reason.COMMISSION),
+        (WalletKind.HOUSE_NEGATIVE_BALANCE, compensation, Reason.NEGATIVE_BALANCE_PROTECTION),
+    )
+    legs = []
+    for kind, amount, reason in movements:
+        house = ledger.house(kind, wallet.currency, wallet.environment)
+        legs += [Leg(wallet, amount, reason), Leg(house, -amount, reason)]
+    return legs
