@@ -13,7 +13,7 @@ from trading.engine.opening import (
     opening_inputs,
     stop_out_price,
 )
-from trading.engine.state import AccountSummary, account_state, floating_of, summarise
+from trading.engine.state import AccountSummary, account_state, floating_of, largest_loss_first, summarise
 from trading.engine.watching import MARGIN_CALL_LEVEL, bands_of, is_called
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "floating_of",
     "hold_to",
     "is_called",
+    "largest_loss_first",
     "opening_document",
     "opening_inputs",
     "price_text",

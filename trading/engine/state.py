@@ -59,6 +59,19 @@ def account_state(wallet: LockedWallet | Wallet, positions: Iterable[OpenPositio
     )
 
 
+def largest_loss_first(
+    positions: Iterable[OpenPosition], *, market: Market, currency: str
+) -> list[tuple[OpenPosition, Decimal]]:
+    """
+    Open positions with their floating profit in the order in which a stop-out closes them; of two alike the older one.
+
+    :raises ConversionRateUnavailable: if a position's profit cannot be converted
+    """
+    rates = market.rates(fresh_only=False)
+    valued = [(one, floating_of(one, market=market, currency=currency, rates=rates).amount) for one in positions]
+    return sorted(valued, key=lambda pair: (pair[1], pair[0].id))
+
+
 @dataclass(frozen=True, slots=True)
 class AccountSummary:
     """An account and what it is worth at one moment; `state` is None where a profit cannot be converted."""
