@@ -7,6 +7,7 @@ from typing import Any
 
 from core.money import CURRENCIES, show
 from trading import margin
+from trading.leverage import explain_leverage
 from trading.margin import Contract, Conversion, Line, Side
 from trading.models import Deal, Swap
 
@@ -93,7 +94,9 @@ def _opening_margin(deal: Deal) -> dict[str, Any]:
         account_currency=currency,
         currency_digits=CURRENCIES[currency].digits,
     )
-    return _section("margin", deal, deal.margin, locked.amount, margin.explain_margin(locked))
+    divides = locked.contract.mode is not margin.Mode.CFD
+    lines = [*(explain_leverage(deal.inputs) if divides else ()), *margin.explain_margin(locked)]
+    return _section("margin", deal, deal.margin, locked.amount, lines)
 
 
 def _commission(deal: Deal) -> dict[str, Any]:

@@ -32,22 +32,28 @@ _CLOSURES = """
    FROM trading_holiday h WHERE h.calendar = trading_instrument.calendar AND h.day >= %s)
 """
 _BATCH_NOW = "(SELECT c.number FROM trading_priceclock c WHERE c.id = 1)"
+_CAPS = """
+(SELECT coalesce(jsonb_object_agg(c.jurisdiction, c.leverage_max), '{}')
+   FROM trading_leveragecap c WHERE c.leverage_class = trading_instrument.leverage_class)
+"""
 
 
 def market(now: datetime) -> Market:
-    """Every instrument with its hours and its latest price, in one query: a price look-up before the locks."""
-    ticks, instruments, schedules = {}, {}, {}
+    """Every instrument with its hours, leverage caps and latest price, in one query: a look-up before the locks."""
+    ticks, instruments, schedules, leverage_caps = {}, {}, {}, {}
     yesterday = (now - timedelta(days=2)).date()  # wherever on earth the instrument's clock is
     rows: Any = Instrument.objects.select_related("latest").annotate(
         sessions_now=RawSQL(_SESSIONS, ()),  # noqa: S611 - no input
         closures_now=RawSQL(_CLOSURES, (yesterday,)),  # noqa: S611 - a date of ours, bound by the driver
         batch_now=RawSQL(_BATCH_NOW, ()),  # noqa: S611 - no input
+        caps_now=RawSQL(_CAPS, ()),  # noqa: S611 - no input
     )
     batch = 0
     for instrument in rows:
         instruments[instrument.symbol] = instrument
         schedules[instrument.symbol] = _schedule(instrument)
         batch = instrument.batch_now
+        leverage_caps[instrument.symbol] = _parsed(instrument.caps_now)
         latest = getattr(instrument, "latest", None)
         if latest is not None:
             ticks[instrument.symbol] = Tick(
@@ -58,7 +64,14 @@ def market(now: datetime) -> Market:
                 received_at=latest.received_at,
                 sequence=latest.sequence,
             )
-    return Market(instruments=instruments, ticks=ticks, now=now, batch=batch, schedules=schedules)
+    return Market(
+        instruments=instruments,
+        ticks=ticks,
+        now=now,
+        batch=batch,
+        schedules=schedules,
+        leverage_caps=leverage_caps,
+    )
 
 
 def _schedule(row: Any) -> Schedule:
@@ -272,9 +285,8 @@ def _tick(row: list[Any]) -> tuple[str, Tick]:
     )
 
 
-def _parsed(document: Any) -> list[list[Any]]:
-    rows: list[list[Any]] = json.loads(document) if isinstance(document, str) else document
-    return rows
+def _parsed(document: Any) -> Any:
+    return json.loads(document) if isinstance(document, str) else document
 
 
 def quote_ages() -> dict[str, Any]:
