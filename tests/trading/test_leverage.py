@@ -201,9 +201,7 @@ def test_a_jurisdiction_has_one_cap_for_a_group_and_it_is_a_leverage(market: Pus
 
 
 def test_the_caps_ride_along_with_the_prices(market: Push) -> None:
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
+    with CaptureQueriesContext(connection) as queries:
         now = selectors.market(timezone.now())
     assert len(queries) == 1
     assert now.leverage_caps["BTCUSD"] == {"ESMA": 2, "FCA": 2, "ASIC": 2}
