@@ -745,8 +745,8 @@ class Swap(models.Model):
     """
 
     class PriceBasis(models.TextChoices):
-        AT_ROLLOVER = "AT_ROLLOVER"  # the last price before the trading day ended
-        LAST_KNOWN = "LAST_KNOWN"  # a later one: the last that was known when the night was charged
+        AT_ROLLOVER = "AT_ROLLOVER"  # the last prices when the trading day ended
+        LAST_KNOWN = "LAST_KNOWN"  # later ones: those were not kept, so the last when it was charged
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="swaps", db_index=False)

@@ -281,7 +281,8 @@ class SwapDocument(serializers.Serializer[Any]):
     rate = serializers.CharField()
     price = serializers.CharField()
     price_basis = serializers.CharField(
-        help_text="AT_ROLLOVER: the last price before the night. LAST_KNOWN: the last when it was charged, later on."
+        help_text="AT_ROLLOVER: the last prices when the night began. LAST_KNOWN: those were not kept, so the last when"
+        " it was charged."
     )
     amount = serializers.CharField(help_text="Negative where the night cost.")
     compensation = serializers.CharField(help_text="Paid by the house so that you owe nothing.")
