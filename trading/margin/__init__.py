@@ -12,9 +12,11 @@ Results keep their inputs and derive the rest, so a stored deal can be rebuilt a
 disagree with itself. Violated preconditions are bugs of the caller and assert; the one refusal is `RateUnavailable`.
 
 Read in this order: `figures` (exactness), `terms` (side, price, contract), `currencies` (converting), `locking`
-(margin), `results` (profit), `state` (the account), `costs` (swap, commission), `words` (explanations).
+(margin), `results` (profit), `state` (the account), `bands` (how far prices may move before anybody has to look at it
+again), `costs` (swap, commission), `words` (explanations).
 """
 
+from trading.margin.bands import Band, Holding, price_bands
 from trading.margin.costs import (
     Charge,
     Swap,
@@ -46,10 +48,12 @@ from trading.margin.words import Line, explain_margin, explain_profit, explain_s
 __all__ = [
     "EXACT",
     "AccountState",
+    "Band",
     "Booked",
     "Charge",
     "Contract",
     "Conversion",
+    "Holding",
     "Line",
     "Margin",
     "Mode",
@@ -78,6 +82,7 @@ __all__ = [
     "max_volume",
     "negative_balance_compensation",
     "plain",
+    "price_bands",
     "profit",
     "rate_per_lot",
     "released",
