@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.models import TradingAccount
 from core import db, metrics
 from core.ids import uuid7_at
-from trading.errors import InstrumentNotFound, PositionNotFound, TradingAccountNotFound
+from trading.errors import InstrumentNotFound, OrderNotFound, PositionNotFound, TradingAccountNotFound
 from trading.margin import Side
 from trading.market import Book, Market, OpenPosition, Tick, WorkingOrder
 from trading.models import OWES_NIGHTS, Deal, Instrument, Order, Position, PriceBatch, QuoteTick, Swap
@@ -153,6 +153,14 @@ def price_batches(*, after: int) -> QuerySet[PriceBatch]:
 
 def orders(owner: UUID) -> QuerySet[Order]:
     return Order.objects.select_related("account", "position").filter(owner_id=owner)
+
+
+def order(owner: UUID, order_id: UUID) -> Order:
+    """:raises OrderNotFound: if it does not exist or belongs to somebody else"""
+    found = orders(owner).filter(pk=order_id).first()
+    if found is None:
+        raise OrderNotFound
+    return found
 
 
 def positions(owner: UUID) -> QuerySet[Position]:
