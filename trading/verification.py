@@ -130,9 +130,9 @@ CHECKS: dict[str, str] = {
         SELECT p.number, o.id
           FROM trading_position p
           JOIN trading_order o ON o.id = p.order_id
-         WHERE (p.owner_id, p.account_id, p.symbol, p.side, p.volume_initial)
-            <> (o.owner_id, o.account_id, o.symbol, o.side, o.volume)
-            OR p.price_open IS DISTINCT FROM o.price_filled
+         WHERE o.status = 'FILLED'
+           AND (p.owner_id, p.account_id, p.symbol, p.side, p.volume_initial, p.price_open)
+            <> (o.owner_id, o.account_id, o.symbol, o.side, o.volume, o.price_filled)
     """,
     "orders_have_a_deal_when_filled": """
         SELECT o.id, o.status, o.type, count(d.id)
