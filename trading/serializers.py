@@ -265,7 +265,9 @@ class PreviewDocument(serializers.Serializer[Any]):
     required_margin = serializers.CharField(allow_null=True)
     commission = serializers.CharField(allow_null=True, help_text="For this side; the close costs the same again.")
     spread_cost = serializers.CharField(allow_null=True)
-    free_margin_after = serializers.CharField(allow_null=True)
+    free_margin_after = serializers.CharField(
+        allow_null=True, help_text="Once it is filled: of an order that waits, at its own price."
+    )
     margin_level_after = serializers.CharField(allow_null=True)
     max_volume = serializers.CharField(allow_null=True)
     reserved_margin = serializers.CharField(

@@ -242,7 +242,8 @@ class OrderView(APIView):
     @extend_schema(request=None, responses=serializers.OrderDocument)
     def delete(self, request: Request, order_id: UUID) -> Response:
         """Cancel it. Neither a closed market nor a freeze stands in the way; once cancelled it stays so."""
-        return self._shown(change_services.cancel_order(owner=owner_of(request), order_id=order_id))
+        owner, actor = owner_of(request), actor_of(request)
+        return self._shown(change_services.cancel_order(owner=owner, order_id=order_id, actor=actor))
 
     def _shown(self, order: Order) -> Response:
         return Response(serializers.order_document(order, selectors.market(timezone.now())))

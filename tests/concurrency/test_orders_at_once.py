@@ -121,10 +121,11 @@ def test_changes_at_once_leave_the_reserve_of_the_last_price() -> None:
 
     who = trader()
     order = waiting(who)
-    acts = [
-        lambda number=number: api_of(who).patch(f"/api/v1/orders/{order}", {"price": f"1.{180 + number}00"})  # type: ignore[misc]
-        for number in range(THREADS // 2)
-    ]
+
+    def act(number: int) -> Callable[[], Any]:
+        return lambda: api_of(who).patch(f"/api/v1/orders/{order}", {"price": f"1.{180 + number}00"})
+
+    acts = [act(number) for number in range(THREADS // 2)]
     answers = at_once(acts)
     assert {status for status, _ in answers} == {200}
     row = Order.objects.get()

@@ -12,7 +12,7 @@ from core.models import IdempotencyKey
 from tests.cast import make_client
 from tests.trading.calls import change, close, key, place, preview, stops
 from tests.trading.prices import Push
-from trading.models import Deal, Order, Position
+from trading.models import Deal, Instrument, Order, Position
 
 NUMBERS: list[Any] = [
     "NaN",
@@ -102,7 +102,7 @@ def test_refuses_a_field_that_is_wrong_or_unknown(market: Push, change: dict[str
     assert not IdempotencyKey.objects.exists()
 
 
-PRICES: list[Any] = [*(value for value in NUMBERS if value not in {"0.123456789", "0.00001"}), "0.12345678901"]
+PRICES: list[Any] = [*(value for value in NUMBERS if value not in ("0.123456789", "0.00001")), "0.12345678901"]
 TIMES: list[Any] = [
     "",
     "tomorrow",
@@ -152,6 +152,21 @@ def test_refuses_a_waiting_order_that_is_wrong(market: Push, change: dict[str, A
         assert [error["field"] for error in response.json()["errors"]] == [field]
     assert not Order.objects.exists()
     assert not IdempotencyKey.objects.exists()
+
+
+@pytest.mark.parametrize("currency", ["USD", "EUR", "JPY"])
+@pytest.mark.parametrize("symbol", ["EURUSD", "USDJPY", "GBPJPY", "BTCUSD"])
+def test_answers_the_smallest_and_the_largest_price_with_reason(market: Push, currency: str, symbol: str) -> None:
+    who = make_client(margin=Decimal("1000000"), currency=currency)
+    smallest = str(Instrument.objects.get(pk=symbol).tick_size.normalize())
+    for price in (format(Decimal(smallest), "f"), "9999999999"):
+        for side in ("BUY", "SELL"):
+            for type_ in ("LIMIT", "STOP"):
+                terms = {"symbol": symbol, "side": side, "type": type_, "price": price, "volume": "1.00"}
+                shown = preview(who, **terms, stop_loss=price, take_profit="9999999999")
+                assert shown.status_code == 200, shown.content
+                assert shown.json()["would_reject"]
+                assert place(who, **terms).status_code in {201, 422}
 
 
 @pytest.mark.parametrize("type_", ["LIMIT", "STOP"])

@@ -8,8 +8,6 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from django.conf import settings
-
 from accounts.models import TradingAccount
 from core.errors import DomainError
 from core.money import CURRENCIES, show

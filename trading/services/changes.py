@@ -98,7 +98,7 @@ def modify_order(*, owner: UUID, order_id: UUID, changes: OrderChanges, actor: A
 
 @retry_on_conflict
 @transaction.atomic(durable=True)
-def cancel_order(*, owner: UUID, order_id: UUID) -> Order:
+def cancel_order(*, owner: UUID, order_id: UUID, actor: Actor) -> Order:
     """
     Take a working order back; nothing stands in the way of it, and an order that is cancelled already stays so.
 
@@ -111,7 +111,7 @@ def cancel_order(*, owner: UUID, order_id: UUID) -> Order:
     if order.status != Order.Status.WORKING:
         raise OrderNotWorking(order=order.id, status=order.status)
     now = timezone.now()
-    execution.cancel_order(locked, order, reason=Order.CancelReason.CLIENT, now=now)
+    execution.cancel_order(locked, order, reason=Order.CancelReason.CLIENT, actor=actor, now=now)
     touch(locked, now=now)
     return order
 
