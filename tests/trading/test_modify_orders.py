@@ -270,6 +270,32 @@ def test_a_token_that_may_only_read_changes_nothing(market: Push) -> None:
     assert snapshot(who) == before
 
 
+@pytest.mark.parametrize("order", ["nonsense", "0", "preview", "00000000-0000-0000-0000-00000000000g"])
+def test_an_id_that_is_none_is_not_found(market: Push, order: str) -> None:
+    who = trader()
+    assert change(who, order, price="1.18000").status_code in {404, 405}
+    assert cancel(who, order).status_code in {404, 405}
+    assert stops(who, order, stop_loss="1.18000").status_code == 404
+
+
+WAYS = {("NEW", "REJECTED"), ("NEW", "FILLED"), ("NEW", "WORKING")} | {
+    ("WORKING", status) for status in ("FILLED", "CANCELLED", "EXPIRED", "REJECTED")
+}
+
+
+@pytest.mark.parametrize("source", Order.Status.values)
+@pytest.mark.parametrize("target", Order.Status.values)
+def test_an_order_goes_no_way_but_these(source: str, target: str) -> None:
+    order = Order(status=source)
+    if (source, target) in WAYS:
+        order.move_to(Order.Status(target))
+        assert order.status == target
+    else:
+        with pytest.raises(AssertionError, match="never goes"):
+            order.move_to(Order.Status(target))
+        assert order.status == source
+
+
 # --- A position's stops ---------------------------------------------------------------------------------------------
 
 
