@@ -27,7 +27,7 @@ from trading.margin.costs import (
     swap,
     swap_nights,
 )
-from trading.margin.currencies import Booked, Conversion, RateUnavailable, closing_conversion, conversion
+from trading.margin.currencies import INVERSE, Booked, Conversion, RateUnavailable, closing_conversion, conversion
 from trading.margin.figures import EXACT, booked, exact, plain
 from trading.margin.locking import (
     Margin,
@@ -46,6 +46,7 @@ from trading.margin.words import Line, explain_margin, explain_profit, explain_s
 
 __all__ = [
     "EXACT",
+    "INVERSE",
     "AccountState",
     "Band",
     "Booked",
