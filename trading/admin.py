@@ -9,9 +9,11 @@ from trading.models import (
     Deal,
     Holiday,
     Instrument,
+    LeverageCap,
     Order,
     Position,
     PriceBatch,
+    PriceClock,
     Quote,
     QuoteAlert,
     QuoteTick,
@@ -22,10 +24,19 @@ from trading.models import (
 
 @admin.register(Instrument)
 class InstrumentAdmin(ReadOnlyAdmin):
-    list_display = ("symbol", "name", "asset_class", "calculation", "leverage_max", "trade_mode", "updated_at")
-    list_filter = ("asset_class", "trade_mode")
+    list_display = ("symbol", "name", "asset_class", "leverage_class", "leverage_max", "trade_mode", "updated_at")
+    list_filter = ("asset_class", "leverage_class", "trade_mode")
     search_fields = ("symbol", "name")
     ordering = ("symbol",)
+
+
+@admin.register(LeverageCap)
+class LeverageCapAdmin(ReadOnlyAdmin):
+    list_display = ("jurisdiction", "leverage_class", "leverage_max")
+    list_filter = ("leverage_class",)
+    search_fields = ("=jurisdiction",)
+    search_help_text = "A jurisdiction"
+    ordering = ("id",)
 
 
 @admin.register(TradingSession)
@@ -70,6 +81,11 @@ class QuoteTickAdmin(ReadOnlyAdmin):
 class PriceBatchAdmin(ReadOnlyAdmin):
     list_display = ("number", "received_at", "source", "size")
     search_fields = ("=number",)
+
+
+@admin.register(PriceClock)
+class PriceClockAdmin(ReadOnlyAdmin):
+    list_display = ("number",)
 
 
 @admin.register(Order)

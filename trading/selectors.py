@@ -32,8 +32,10 @@ _CLOSURES = """
    FROM trading_holiday h WHERE h.calendar = trading_instrument.calendar AND h.day >= %s)
 """
 _BATCH_NOW = "(SELECT c.number FROM trading_priceclock c WHERE c.id = 1)"
-
-
+_CAPS = """
+(SELECT coalesce(jsonb_object_agg(c.jurisdiction, c.leverage_max), '{}')
+   FROM trading_leveragecap c WHERE c.leverage_class = trading_instrument.leverage_class)
+"""
 _TICK_AT = """
 (SELECT jsonb_build_array(t.symbol, t.bid::text, t.ask::text, t.source, t.quoted_at, t.received_at, t.sequence, t.batch)
    FROM trading_quotetick t
@@ -49,8 +51,8 @@ SELECT coalesce((SELECT b.received_at FROM trading_pricebatch b WHERE b.number =
 
 
 def market(now: datetime) -> Market:
-    """Every instrument with its hours and its latest price, in one query: a price look-up before the locks."""
-    rows = list(_with_hours(now).annotate(batch_now=RawSQL(_BATCH_NOW, ())))  # noqa: S611 - no input
+    """Every instrument with its hours, leverage caps and latest price, in one query: a look-up before the locks."""
+    rows = list(_with_terms(now).annotate(batch_now=RawSQL(_BATCH_NOW, ())))  # noqa: S611 - no input
     ticks = {row.symbol: _latest(row) for row in rows if hasattr(row, "latest")}
     batch = rows[0].batch_now if rows else 0
     return _market(rows, ticks, now=now, batch=batch)
@@ -63,17 +65,18 @@ def market_at(batch: int) -> Market:
     An instrument whose price of that time is purged, or that had none yet, has its latest one, which is of no batch.
     """
     ((now,),) = db.fetch_all(_RECEIVED_AT_SQL, {"batch": batch})
-    rows = list(_with_hours(now).annotate(tick_then=RawSQL(_TICK_AT, (batch,))))  # noqa: S611 - a number of ours
+    rows = list(_with_terms(now).annotate(tick_then=RawSQL(_TICK_AT, (batch,))))  # noqa: S611 - a number of ours
     then = dict(_tick(_parsed(row.tick_then)) for row in rows if row.tick_then is not None)
     ticks = {row.symbol: _latest(row) for row in rows if hasattr(row, "latest")} | then
     return _market(rows, ticks, now=now, batch=batch)
 
 
-def _with_hours(now: datetime) -> Any:
+def _with_terms(now: datetime) -> Any:
     yesterday = (now - timedelta(days=2)).date()  # wherever on earth the instrument's clock is
     return Instrument.objects.select_related("latest").annotate(
         sessions_now=RawSQL(_SESSIONS, ()),  # noqa: S611 - no input
         closures_now=RawSQL(_CLOSURES, (yesterday,)),  # noqa: S611 - a date of ours, bound by the driver
+        caps_now=RawSQL(_CAPS, ()),  # noqa: S611 - no input
     )
 
 
@@ -92,7 +95,8 @@ def _latest(row: Any) -> Tick:
 def _market(rows: list[Any], ticks: dict[str, Tick], *, now: datetime, batch: int) -> Market:
     instruments = {row.symbol: row for row in rows}
     schedules = {row.symbol: _schedule(row) for row in rows}
-    return Market(instruments=instruments, ticks=ticks, now=now, batch=batch, schedules=schedules)
+    caps = {row.symbol: _parsed(row.caps_now) for row in rows}
+    return Market(instruments=instruments, ticks=ticks, now=now, batch=batch, schedules=schedules, leverage_caps=caps)
 
 
 def _schedule(row: Any) -> Schedule:
@@ -147,6 +151,24 @@ def price_at(symbol: str, moment: datetime) -> Tick | None:
     behind = uuid7_at(moment + timedelta(microseconds=1), 0)
     row = QuoteTick.objects.filter(instrument_id=symbol, id__lt=behind).order_by("-id").first()
     return None if row is None else Tick(row.bid, row.ask, row.source, row.quoted_at, row.received_at, row.sequence)
+
+
+# Compared as pairs, so that the one index to walk is the one by symbol: by id alone, a symbol without prices would have
+# all of history read in vain. The pair before a symbol's first price is another symbol's, and is no answer.
+_TICKS_AT = """
+SELECT t.symbol, t.bid, t.ask, t.source, t.quoted_at, t.received_at, t.sequence
+  FROM trading_instrument i
+ CROSS JOIN LATERAL (
+       SELECT * FROM trading_quotetick q
+        WHERE (q.symbol, q.id) < (i.symbol, %(behind)s::uuid) ORDER BY q.symbol DESC, q.id DESC LIMIT 1) t
+ WHERE t.symbol = i.symbol
+"""
+
+
+def ticks_at(moment: datetime) -> dict[str, Tick]:
+    """`price_at` for every instrument, in one query; those that had no price then are not there."""
+    behind = uuid7_at(moment + timedelta(microseconds=1), 0)
+    return {symbol: Tick(*tick) for symbol, *tick in db.fetch_all(_TICKS_AT, {"behind": behind})}
 
 
 def price_batches(*, after: int) -> QuerySet[PriceBatch]:
@@ -307,9 +329,8 @@ def _tick(row: list[Any]) -> tuple[str, Tick]:
     )
 
 
-def _parsed(document: Any) -> list[list[Any]]:
-    rows: list[list[Any]] = json.loads(document) if isinstance(document, str) else document
-    return rows
+def _parsed(document: Any) -> Any:
+    return json.loads(document) if isinstance(document, str) else document
 
 
 def quote_ages() -> dict[str, Any]:
