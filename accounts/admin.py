@@ -52,7 +52,16 @@ class UserAdmin(ReadOnlyAdmin):
 
 @admin.register(TradingAccount)
 class TradingAccountAdmin(ReadOnlyAdmin):
-    list_display = ("number", "owner", "environment", "currency", "leverage", "is_self_trading", "created_at")
+    list_display = (
+        "number",
+        "owner",
+        "environment",
+        "currency",
+        "leverage",
+        "jurisdiction",
+        "is_self_trading",
+        "created_at",
+    )
     list_filter = ("environment",)
     list_select_related = ("owner",)
     search_fields = ("=number", "=owner__id")

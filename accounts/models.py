@@ -76,6 +76,10 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
 
+#: Whose caps hold where nobody knows better: of the regulators' that we list, none are looser than these.
+JURISDICTION_UNKNOWN = "ESMA"
+
+
 class TradingAccount(models.Model):
     """One account to trade through: its number, its leverage and the margin wallet that carries its risk."""
 
@@ -86,6 +90,12 @@ class TradingAccount(models.Model):
     environment = models.CharField(max_length=4, choices=Environment)
     currency = models.CharField(max_length=4, choices=[(code, code) for code in CURRENCIES])
     leverage = models.PositiveIntegerField()
+    jurisdiction = models.CharField(
+        max_length=16,
+        default=JURISDICTION_UNKNOWN,
+        db_default=JURISDICTION_UNKNOWN,
+        help_text="Whose leverage caps apply, by the country its owner lives in.",
+    )
     is_self_trading = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)

@@ -100,6 +100,7 @@ def trading_account_document(account: TradingAccount, *, wallet: str) -> dict[st
         "environment": account.environment,
         "currency": account.currency,
         "leverage": account.leverage,
+        "jurisdiction": account.jurisdiction,
         "is_self_trading": account.is_self_trading,
         "wallet": wallet,
         "created_at": account.created_at,

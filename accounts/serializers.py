@@ -288,6 +288,7 @@ class TradingAccountOpened(serializers.Serializer[Any]):
     environment = StrictChoiceField(Environment)
     currency = StrictChoiceField(list(CURRENCIES))
     leverage = StrictIntegerField()
+    jurisdiction = TextField(max_length=16, help_text="Whose leverage caps apply: a regulator's, or DESK.")
     is_self_trading = StrictBooleanField()
     wallet = TextField(max_length=40)
     created_at = StrictDateTimeField()

@@ -312,6 +312,9 @@ WITHDRAWAL_TWO_PERSON_FROM = Decimal(env.str("WITHDRAWAL_TWO_PERSON_FROM", defau
 
 LEVERAGE_MAX = env.int("LEVERAGE_MAX", default=500)
 LEVERAGE_DEFAULT = env.int("LEVERAGE_DEFAULT", default=30)
+#: Whose leverage caps hold for clients of countries that accounts/data/jurisdictions.csv does not list: a jurisdiction
+#: of that file, or DESK for the desk's own limits alone. Checked at start; accounts keep what they were opened under.
+JURISDICTION_DEFAULT = env.str("JURISDICTION_DEFAULT", default="DESK")
 POSITIONS_MAX = env.int("POSITIONS_MAX", default=200)
 #: What all open positions of an account may be worth together, in the account's currency.
 EXPOSURE_MAX = Decimal(env.str("EXPOSURE_MAX", default="100000000"))

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from accounts import credentials
+from accounts import credentials, jurisdictions
 from accounts.models import ApiToken, TradingAccount, User
 from core.audit import Actor, ActorKind
 from core.idempotency import system_digest
@@ -92,7 +92,7 @@ def make_client(
     A client with a cash wallet holding `balance`, a margin wallet holding `margin`, a trading account and a token.
 
     The money is really posted: as an adjustment when live, against demo funding when demo. `person` overrides columns
-    of the user row (email, name, phone, country, ...).
+    of the user row (email, name, phone, country, ...); a country brings the leverage caps of its jurisdiction.
     """
     with transaction.atomic():
         user = factories.Person.create(**person)
@@ -116,6 +116,7 @@ def make_client(
             environment=environment,
             currency=currency,
             leverage=leverage,
+            jurisdiction=jurisdictions.jurisdiction_of(user.country),
         )
         token = issue_token(user, scopes=scopes)
     return CastMember(

@@ -35,6 +35,7 @@ GLOBAL = {
     "trading.PriceClock": "numbers the batches",
     "trading.QuoteAlert": "prices nobody got",
     "trading.RiskCursor": "how far the prices of everybody are worked off",
+    "trading.LeverageCap": "what the law says, for everybody it protects",
     "trading.TradingSession": "hours that are the same for everybody",
     "trading.Holiday": "days that are the same for everybody",
 }
@@ -76,6 +77,7 @@ BOUNDED_INTEGERS = {
     "trading.Instrument.leverage_max": "a leverage",
     "trading.Instrument.quote_age_seconds_max": "seconds",
     "trading.Instrument.replay_spread_points": "points",
+    "trading.LeverageCap.leverage_max": "a leverage",
     "trading.Position.leverage": "a leverage",
     "trading.Instrument.stop_distance": "points",
     "trading.Instrument.swap_triple_weekday": "a day of the week",

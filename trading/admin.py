@@ -10,11 +10,13 @@ from trading.models import (
     Deal,
     Holiday,
     Instrument,
+    LeverageCap,
     MarginEvent,
     Order,
     Position,
     PriceBand,
     PriceBatch,
+    PriceClock,
     Quote,
     QuoteAlert,
     QuoteTick,
@@ -26,10 +28,19 @@ from trading.models import (
 
 @admin.register(Instrument)
 class InstrumentAdmin(ReadOnlyAdmin):
-    list_display = ("symbol", "name", "asset_class", "calculation", "leverage_max", "trade_mode", "updated_at")
-    list_filter = ("asset_class", "trade_mode")
+    list_display = ("symbol", "name", "asset_class", "leverage_class", "leverage_max", "trade_mode", "updated_at")
+    list_filter = ("asset_class", "leverage_class", "trade_mode")
     search_fields = ("symbol", "name")
     ordering = ("symbol",)
+
+
+@admin.register(LeverageCap)
+class LeverageCapAdmin(ReadOnlyAdmin):
+    list_display = ("jurisdiction", "leverage_class", "leverage_max")
+    list_filter = ("leverage_class",)
+    search_fields = ("=jurisdiction",)
+    search_help_text = "A jurisdiction"
+    ordering = ("id",)
 
 
 @admin.register(TradingSession)
@@ -74,6 +85,11 @@ class QuoteTickAdmin(ReadOnlyAdmin):
 class PriceBatchAdmin(ReadOnlyAdmin):
     list_display = ("number", "received_at", "source", "size")
     search_fields = ("=number",)
+
+
+@admin.register(PriceClock)
+class PriceClockAdmin(ReadOnlyAdmin):
+    list_display = ("number",)
 
 
 @admin.register(Order)

@@ -15,6 +15,7 @@ from django.db import transaction
 from core.audit import Actor
 from core.idempotency import Answer, Claim
 from core.ids import uuid7
+from core.money import show
 from trading import engine, margin, selectors, sessions
 from trading.engine import Closing, Opening
 from trading.market import OpenPosition
@@ -194,6 +195,7 @@ def close_position(
     compensation = Decimal(0)
     if not locked.book.positions:
         compensation = margin.negative_balance_compensation(wallet.balance + profit - commission)
+    kept = {"balance_before": show(wallet.balance, wallet.currency), "stays_open": bool(locked.book.positions)}
     _store_closing(position, closing, now)
     is_stop_out = mandate.cause == Cause.STOP_OUT
     transaction_id, answer = ledger.settle(
@@ -225,7 +227,7 @@ def close_position(
         profit=profit,
         commission=commission,
         compensation=compensation,
-        inputs=closing.inputs,
+        inputs=closing.inputs | kept,
         transaction_id=transaction_id,
         idempotency_digest=mandate.permanent_digest,
         executed_at=now,

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.money import CURRENCIES, show
 from trading import margin
+from trading.leverage import explain_leverage
 from trading.margin import Contract, Conversion, Line, Side
 from trading.models import Deal, Swap
 
@@ -17,7 +18,8 @@ def explain(deal: Deal) -> dict[str, Any]:
     """
     A deal with every line of its arithmetic, and whether the recomputed figures equal the booked ones.
 
-    Opening deals explain margin and commission; closing deals profit, released margin and commission.
+    Opening deals explain margin and commission; closing deals profit, released margin, commission, and what the house
+    made good.
     """
     currency = deal.inputs["currency"]
     sections = [_opening_margin(deal), _commission(deal)] if deal.entry == Deal.Entry.IN else _closing(deal)
@@ -93,7 +95,9 @@ def _opening_margin(deal: Deal) -> dict[str, Any]:
         account_currency=currency,
         currency_digits=CURRENCIES[currency].digits,
     )
-    return _section("margin", deal, deal.margin, locked.amount, margin.explain_margin(locked))
+    divides = locked.contract.mode is not margin.Mode.CFD
+    lines = [*(explain_leverage(deal.inputs) if divides else ()), *margin.explain_margin(locked)]
+    return _section("margin", deal, deal.margin, locked.amount, lines)
 
 
 def _commission(deal: Deal) -> dict[str, Any]:
@@ -144,4 +148,30 @@ def _closing(deal: Deal) -> list[dict[str, Any]]:
         _section("profit", deal, deal.profit, earned.amount, margin.explain_profit(earned)),
         _section("margin_released", deal, deal.margin, released, lines),
         _commission(deal),
+        *_compensation(deal),
     ]
+
+
+def _compensation(deal: Deal) -> list[dict[str, Any]]:
+    """What the client would have owed with nothing left open; left out of deals that did not keep the balance."""
+    if "balance_before" not in deal.inputs:
+        return []
+    currency, before, stays_open = (deal.inputs[name] for name in ("currency", "balance_before", "stays_open"))
+    profit, commission = show(abs(deal.profit), currency), show(deal.commission, currency)
+    after = Decimal(before) + deal.profit - deal.commission
+    compensation = ZERO if stays_open else margin.negative_balance_compensation(after)
+    if stays_open:
+        label, formula = "Nothing is made good while something stays open", "0"
+    elif compensation:
+        label, formula = "What is missing to 0 is paid by the house", f"0 − {show(after, currency)}"
+    else:
+        label, formula = "Nothing is missing to 0", "0"
+    lines = [
+        Line(
+            label=f"Balance before {'+ profit' if deal.profit >= 0 else '− loss'} − commission, in {currency}",
+            formula=f"{before} {'+' if deal.profit >= 0 else '−'} {profit} − {commission}",
+            value=show(after, currency),
+        ),
+        Line(label=f"{label}, in {currency}", formula=formula, value=show(compensation, currency)),
+    ]
+    return [_section("compensation", deal, deal.compensation, compensation, lines)]

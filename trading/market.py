@@ -44,7 +44,7 @@ class Tick:
 @dataclass(frozen=True, slots=True)
 class Market:
     """
-    All instruments and prices at one moment; `schedules` only where trading hours are asked for.
+    All instruments and prices at one moment; `schedules` and `leverage_caps` only where something may be opened.
 
     `batch` is the number of the last price batch that these prices know.
     """
@@ -54,6 +54,8 @@ class Market:
     now: datetime
     batch: int = 0
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    #: By symbol, then by jurisdiction; one that sets no cap is not there.
+    leverage_caps: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def require_open(self, symbol: str) -> None:
         """

@@ -54,6 +54,18 @@ class Instrument(models.Model):
         INDEX = "INDEX"
         SHARE = "SHARE"
 
+    class LeverageClass(models.TextChoices):
+        """The groups in which regulators cap leverage, as ESMA drew them first."""
+
+        FX_MAJOR = "FX_MAJOR"  # any two of USD, EUR, JPY, GBP, CAD, CHF
+        FX_MINOR = "FX_MINOR"  # every other pair
+        GOLD = "GOLD"
+        INDEX_MAJOR = "INDEX_MAJOR"
+        INDEX_MINOR = "INDEX_MINOR"
+        COMMODITY = "COMMODITY"  # but gold
+        SHARE = "SHARE"  # and whatever has no group of its own
+        CRYPTO = "CRYPTO"
+
     class Mode(models.TextChoices):
         FOREX = "FOREX"
         CFD = "CFD"
@@ -85,7 +97,16 @@ class Instrument(models.Model):
     volume_step = volume_field()
     calculation = models.CharField(max_length=12, choices=Mode)
     margin_rate = models.DecimalField(max_digits=20, decimal_places=12, default=Decimal(1))
-    leverage_max = models.PositiveIntegerField(null=True)
+    leverage_class = models.CharField(
+        max_length=16,
+        choices=LeverageClass,
+        default=LeverageClass.SHARE,
+        db_default=LeverageClass.SHARE.value,
+        help_text="The group that a regulator's cap is looked up by.",
+    )
+    leverage_max = models.PositiveIntegerField(
+        null=True, help_text="The desk's own cap, for everybody; empty: none but the desk's for all instruments."
+    )
     commission_per_lot = money_field(default=ZERO, help_text="Per side, in `commission_currency`.")
     commission_currency = models.CharField(max_length=4, default="USD")
     trade_mode = models.CharField(max_length=12, choices=TradeMode, default=TradeMode.FULL)
@@ -146,6 +167,9 @@ class Instrument(models.Model):
                 condition=positive("tick_size") & positive("pip_size"), name="instrument_ticks_positive"
             ),
             models.CheckConstraint(
+                condition=Q(leverage_max__isnull=True) | Q(leverage_max__gte=1), name="instrument_leverage_positive"
+            ),
+            models.CheckConstraint(
                 condition=bounded("commission_per_lot", low=ZERO), name="instrument_commission_not_negative"
             ),
             # A forex margin is an amount of base, a CFD's is an amount of quote: see `margin.Contract`.
@@ -189,6 +213,24 @@ class Instrument(models.Model):
         if self.swap_mode == self.SwapMode.ANNUAL:
             mode = margin.annual_mode(self.quote)
         return margin.SwapRate(self.swap_long if side is margin.Side.BUY else self.swap_short, mode)
+
+
+class LeverageCap(models.Model):
+    """The most leverage that a jurisdiction allows its retail clients in a group of instruments. Reference data."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    jurisdiction = models.CharField(max_length=16)
+    leverage_class = models.CharField(max_length=16, choices=Instrument.LeverageClass)
+    leverage_max = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["jurisdiction", "leverage_class"], name="leveragecap_once"),
+            models.CheckConstraint(condition=Q(leverage_max__gte=1), name="leveragecap_positive"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.jurisdiction} {self.leverage_class} {self.leverage_max}:1"
 
 
 class TradingSession(models.Model):
@@ -703,8 +745,8 @@ class Swap(models.Model):
     """
 
     class PriceBasis(models.TextChoices):
-        AT_ROLLOVER = "AT_ROLLOVER"  # the last price before the trading day ended
-        LAST_KNOWN = "LAST_KNOWN"  # a later one: the last that was known when the night was charged
+        AT_ROLLOVER = "AT_ROLLOVER"  # the last prices when the trading day ended
+        LAST_KNOWN = "LAST_KNOWN"  # later ones: those were not kept, so the last when it was charged
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="swaps", db_index=False)

@@ -9,13 +9,13 @@ moment belongs to the new day. So an opening at 17:00:00 sharp owes nothing for 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 from core.money import CURRENCIES
-from trading import engine, margin, sessions
+from trading import engine, margin, selectors, sessions
 from trading.errors import ConversionRateUnavailable, QuoteUnavailable
 from trading.margin import Side
 from trading.market import Market, Tick
@@ -35,6 +35,22 @@ class Night:
     rollover_at: datetime
     nights: int
     volume: Decimal
+
+
+@dataclass(slots=True)
+class Past:
+    """The market as it was at the ends of trading days, each read once, however many accounts a sweep looks at."""
+
+    _markets: dict[datetime, Market] = field(default_factory=dict)
+
+    def at(self, moment: datetime, market: Market) -> Market:
+        """What was known at a moment before `market`, as far as prices are kept; what has not changed is known."""
+        if moment not in self._markets:
+            ticks = selectors.ticks_at(moment)
+            ticks |= {symbol: tick for symbol, tick in market.ticks.items() if tick.received_at <= moment}
+            known = {symbol: tick for symbol, tick in ticks.items() if symbol in market.instruments}
+            self._markets[moment] = replace(market, ticks=known, now=moment)
+        return self._markets[moment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +96,24 @@ def nights_owed(
         yield Night(position, instrument, day, rollover_at, nights, position.volume_initial - closed)
 
 
-def evaluate_night(night: Night, *, currency: str, market: Market) -> NightCharge:
+def evaluate_night(night: Night, *, currency: str, market: Market, past: Past) -> NightCharge:
     """
-    Reckon what one night costs or earns in the account's currency, at the last known prices.
+    Reckon what one night costs or earns in the account's currency, at the prices that were the last when it began.
 
-    A night that is charged late is charged at a later price than its own, and the charge says so in `price_basis`. An
-    annual rate applies to what the position would be closed at.
+    However late it is charged, that is the same; only where one of them is no longer kept, or there was none yet, all
+    are the last known ones of `market`, and the charge says so in `price_basis`. An annual rate applies to what the
+    position would have been closed at.
 
     :raises QuoteUnavailable: if the instrument has no price at all
     :raises ConversionRateUnavailable: if no price was ever known to convert with
     """
+    try:
+        return _charge(night, currency, past.at(night.rollover_at, market), Swap.PriceBasis.AT_ROLLOVER)
+    except (QuoteUnavailable, ConversionRateUnavailable):
+        return _charge(night, currency, market, Swap.PriceBasis.LAST_KNOWN)
+
+
+def _charge(night: Night, currency: str, market: Market, basis: Swap.PriceBasis) -> NightCharge:
     tick, side = market.ticks.get(night.instrument.symbol), Side(night.position.side)
     if tick is None:
         raise QuoteUnavailable(symbol=night.instrument.symbol)
@@ -106,8 +130,6 @@ def evaluate_night(night: Night, *, currency: str, market: Market) -> NightCharg
         )
     except margin.RateUnavailable as missing:
         raise ConversionRateUnavailable(source=missing.source, target=missing.target) from missing
-    is_own = tick.received_at <= night.rollover_at
-    basis = Swap.PriceBasis.AT_ROLLOVER if is_own else Swap.PriceBasis.LAST_KNOWN
     return NightCharge(night, swap, basis, _inputs(night, swap, tick))
 
 

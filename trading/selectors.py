@@ -45,22 +45,28 @@ _CLOSURES = """
    FROM trading_holiday h WHERE h.calendar = trading_instrument.calendar AND h.day >= %s)
 """
 _BATCH_NOW = "(SELECT c.number FROM trading_priceclock c WHERE c.id = 1)"
+_CAPS = """
+(SELECT coalesce(jsonb_object_agg(c.jurisdiction, c.leverage_max), '{}')
+   FROM trading_leveragecap c WHERE c.leverage_class = trading_instrument.leverage_class)
+"""
 
 
 def market(now: datetime) -> Market:
-    """Every instrument with its hours and its latest price, in one query: a price look-up before the locks."""
-    ticks, instruments, schedules = {}, {}, {}
+    """Every instrument with its hours, leverage caps and latest price, in one query: a look-up before the locks."""
+    ticks, instruments, schedules, leverage_caps = {}, {}, {}, {}
     yesterday = (now - timedelta(days=2)).date()  # wherever on earth the instrument's clock is
     rows: Any = Instrument.objects.select_related("latest").annotate(
         sessions_now=RawSQL(_SESSIONS, ()),  # noqa: S611 - no input
         closures_now=RawSQL(_CLOSURES, (yesterday,)),  # noqa: S611 - a date of ours, bound by the driver
         batch_now=RawSQL(_BATCH_NOW, ()),  # noqa: S611 - no input
+        caps_now=RawSQL(_CAPS, ()),  # noqa: S611 - no input
     )
     batch = 0
     for instrument in rows:
         instruments[instrument.symbol] = instrument
         schedules[instrument.symbol] = _schedule(instrument)
         batch = instrument.batch_now
+        leverage_caps[instrument.symbol] = _parsed(instrument.caps_now)
         latest = getattr(instrument, "latest", None)
         if latest is not None:
             ticks[instrument.symbol] = Tick(
@@ -71,7 +77,14 @@ def market(now: datetime) -> Market:
                 received_at=latest.received_at,
                 sequence=latest.sequence,
             )
-    return Market(instruments=instruments, ticks=ticks, now=now, batch=batch, schedules=schedules)
+    return Market(
+        instruments=instruments,
+        ticks=ticks,
+        now=now,
+        batch=batch,
+        schedules=schedules,
+        leverage_caps=leverage_caps,
+    )
 
 
 def _schedule(row: Any) -> Schedule:
@@ -126,6 +139,24 @@ def price_at(symbol: str, moment: datetime) -> Tick | None:
     behind = uuid7_at(moment + timedelta(microseconds=1), 0)
     row = QuoteTick.objects.filter(instrument_id=symbol, id__lt=behind).order_by("-id").first()
     return None if row is None else Tick(row.bid, row.ask, row.source, row.quoted_at, row.received_at, row.sequence)
+
+
+# Compared as pairs, so that the one index to walk is the one by symbol: by id alone, a symbol without prices would have
+# all of history read in vain. The pair before a symbol's first price is another symbol's, and is no answer.
+_TICKS_AT = """
+SELECT t.symbol, t.bid, t.ask, t.source, t.quoted_at, t.received_at, t.sequence
+  FROM trading_instrument i
+ CROSS JOIN LATERAL (
+       SELECT * FROM trading_quotetick q
+        WHERE (q.symbol, q.id) < (i.symbol, %(behind)s::uuid) ORDER BY q.symbol DESC, q.id DESC LIMIT 1) t
+ WHERE t.symbol = i.symbol
+"""
+
+
+def ticks_at(moment: datetime) -> dict[str, Tick]:
+    """`price_at` for every instrument, in one query; those that had no price then are not there."""
+    behind = uuid7_at(moment + timedelta(microseconds=1), 0)
+    return {symbol: Tick(*tick) for symbol, *tick in db.fetch_all(_TICKS_AT, {"behind": behind})}
 
 
 def price_batches(*, after: int) -> QuerySet[PriceBatch]:
@@ -292,9 +323,8 @@ def _tick(row: list[Any]) -> tuple[str, Tick]:
     )
 
 
-def _parsed(document: Any) -> list[list[Any]]:
-    rows: list[list[Any]] = json.loads(document) if isinstance(document, str) else document
-    return rows
+def _parsed(document: Any) -> Any:
+    return json.loads(document) if isinstance(document, str) else document
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,13 @@ class InstrumentDocument(serializers.Serializer[Any]):
     volume_step = serializers.CharField()
     calculation = serializers.CharField()
     margin_rate = serializers.CharField()
-    leverage_max = serializers.IntegerField(allow_null=True)
+    leverage_class = serializers.CharField(help_text="The group in which regulators cap leverage.")
+    leverage_max = serializers.IntegerField(
+        allow_null=True, help_text="The desk's own cap. What an account gets is in its previews: the strictest of all."
+    )
+    leverage_caps = serializers.DictField(
+        child=serializers.IntegerField(), help_text="By jurisdiction; an account says which is its own."
+    )
     commission_per_lot = serializers.CharField()
     commission_currency = serializers.CharField()
     trade_mode = serializers.CharField()
@@ -189,6 +195,7 @@ class PreviewDocument(serializers.Serializer[Any]):
     side = serializers.CharField()
     volume = serializers.CharField()
     price = serializers.CharField(allow_null=True)
+    leverage = serializers.IntegerField(help_text="The strictest of account, desk, instrument and jurisdiction.")
     required_margin = serializers.CharField(allow_null=True)
     commission = serializers.CharField(allow_null=True, help_text="For this side; the close costs the same again.")
     spread_cost = serializers.CharField(allow_null=True)
@@ -276,7 +283,8 @@ class SwapDocument(serializers.Serializer[Any]):
     rate = serializers.CharField()
     price = serializers.CharField()
     price_basis = serializers.CharField(
-        help_text="AT_ROLLOVER: the last price before the night. LAST_KNOWN: the last when it was charged, later on."
+        help_text="AT_ROLLOVER: the last prices when the night began. LAST_KNOWN: those were not kept, so the last when"
+        " it was charged."
     )
     amount = serializers.CharField(help_text="Negative where the night cost.")
     compensation = serializers.CharField(help_text="Paid by the house so that you owe nothing.")
@@ -335,6 +343,7 @@ class AccountDocument(serializers.Serializer[Any]):
     currency = serializers.CharField()
     wallet = serializers.CharField()
     leverage = serializers.IntegerField()
+    jurisdiction = serializers.CharField(help_text="Whose leverage caps apply: a regulator's, or DESK.")
     is_self_trading = serializers.BooleanField()
     balance = serializers.CharField()
     credit = serializers.CharField()
@@ -529,7 +538,9 @@ def instrument_document(instrument: Instrument, market: Market) -> dict[str, Any
         "volume_step": trimmed(instrument.volume_step),
         "calculation": instrument.calculation,
         "margin_rate": trimmed(instrument.margin_rate),
+        "leverage_class": instrument.leverage_class,
         "leverage_max": instrument.leverage_max,
+        "leverage_caps": market.leverage_caps[instrument.symbol],
         "commission_per_lot": trimmed(instrument.commission_per_lot),
         "commission_currency": instrument.commission_currency,
         "trade_mode": instrument.trade_mode,
@@ -682,6 +693,7 @@ def account_document(summary: AccountSummary) -> dict[str, Any]:
         "currency": currency,
         "wallet": wallet.number,
         "leverage": account.leverage,
+        "jurisdiction": account.jurisdiction,
         "is_self_trading": account.is_self_trading,
         "balance": show(wallet.balance, currency),
         "credit": show(wallet.credit, currency),

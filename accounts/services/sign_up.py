@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import gates, mail, rules, selectors
+from accounts import gates, jurisdictions, mail, rules, selectors
 from accounts.credentials import PasswordHash
 from accounts.models import TradingAccount, User, Verification
 from core import audit, db
@@ -139,7 +139,7 @@ def sign_up_demo(
     user = _enrol(person, password, now=now)
     actor = replace(actor, id=user.pk)
     wallet = _open(user.pk, Environment.DEMO, Kind.MARGIN, account.currency, verified=True)
-    opened = _open_account(user.pk, wallet, account, now=now)
+    opened = _open_account(user, wallet, account, now=now)
     _record(user, opened, actor=actor)
 
     funding = book(settings.DEMO_FUNDING, account.currency)
@@ -227,7 +227,7 @@ def _require_same_person(user: User, person: NewPerson) -> None:
 
 
 def _complete(user: User, person: NewPerson, details: LiveDetails, *, actor: Actor, now: datetime) -> None:
-    """Bring a demo user's own row to what the live form says."""
+    """Bring a demo user's own row to what the live form says, and their accounts under the rules of their country."""
     names = ("name", "phone", "country", "date_of_birth", "address")
     wanted = {name: value for name, value in (asdict(person) | asdict(details)).items() if name in names}
     before = {name: getattr(user, name) for name in names}
@@ -240,6 +240,10 @@ def _complete(user: User, person: NewPerson, details: LiveDetails, *, actor: Act
         if db.constraint(error) == "user_phone":
             raise PhoneTaken(errors=[_named("phone", PhoneTaken)]) from error
         raise
+    moved_to = jurisdictions.jurisdiction_of(user.country)
+    TradingAccount.objects.filter(owner=user).exclude(jurisdiction=moved_to).update(
+        jurisdiction=moved_to, updated_at=now
+    )
     audit.record("accounts.person.completed", actor=actor, owner=user.pk, subject=user, before=before, after=wanted)
 
 
@@ -283,15 +287,16 @@ def _open(owner: UUID, environment: Environment, kind: Kind, currency: str, *, v
     return ledger.open_wallet(owner=owner, environment=environment, kind=kind, currency=currency, verified=verified)
 
 
-def _open_account(owner: UUID, wallet: LockedWallet, terms: AccountTerms, *, now: datetime) -> TradingAccount:
+def _open_account(user: User, wallet: LockedWallet, terms: AccountTerms, *, now: datetime) -> TradingAccount:
     (serial,) = db.fetch_all(_NUMBER_SQL[Environment(wallet.environment)], {})[0]
     return TradingAccount.objects.create(
         number=str(serial),
-        owner_id=owner,
+        owner=user,
         wallet_id=wallet.id,
         environment=wallet.environment,
         currency=terms.currency,
         leverage=terms.leverage,
+        jurisdiction=jurisdictions.jurisdiction_of(user.country),
         created_at=now,
         updated_at=now,
     )
@@ -310,7 +315,7 @@ def _open_live(
         _open(user.pk, Environment.LIVE, kind, terms.currency, verified=False) for kind in (Kind.CASH, Kind.MARGIN)
     )
     gates.close_gates((cash, margin), frozen)
-    account = _open_account(user.pk, margin, terms, now=now)
+    account = _open_account(user, margin, terms, now=now)
     verification = Verification.objects.create(owner=user, created_at=now)
     _record(user, account, actor=actor)
     _log_on_commit("accounts.person.went_live", user, account)
@@ -343,6 +348,7 @@ def _record(user: User, account: TradingAccount, *, actor: Actor) -> None:
         "environment": account.environment,
         "currency": account.currency,
         "leverage": account.leverage,
+        "jurisdiction": account.jurisdiction,
         "referred_by": user.referred_by_id,
     }
     audit.record("accounts.trading_account.opened", actor=actor, owner=user.pk, subject=account, after=after)

@@ -63,6 +63,7 @@ def test_gives_person_account_wallet_and_code(db: None) -> None:
         "environment": "DEMO",
         "currency": "EUR",
         "leverage": 100,
+        "jurisdiction": "FCA",
         "is_self_trading": True,
         "wallet": wallet.number,
         "created_at": "",

@@ -10,6 +10,9 @@ from tests.trading.calls import account, close, place
 from tests.trading.prices import Push
 from trading.models import Instrument
 
+#: A country whose clients may have the leverage of the examples.
+UNCAPPED = "BR"
+
 
 def quote(symbol: str, bid: str, ask: str | None = None) -> None:
     body = {"quotes": [{"symbol": symbol, "bid": bid, "ask": ask or bid}]}
@@ -52,9 +55,9 @@ def cfd(symbol: str, **terms: Any) -> None:
 
 
 def test_we_01_a_forex_margin_has_no_price_term_and_a_rate(market: Push) -> None:
-    free_of_charge("EURUSD", margin_rate=Decimal("1.15"), leverage_max=100)
+    free_of_charge("EURUSD", margin_rate=Decimal("1.15"))
     quote("EURUSD", "1.2789", "1.2790")
-    who = make_client(margin=Decimal("10000.00"), leverage=100)
+    who = make_client(margin=Decimal("10000.00"), leverage=100, country=UNCAPPED)
     assert trade(who, volume="1")["margin"] == "1470.85"
 
 
@@ -115,9 +118,9 @@ def test_we_15_gold_at_five_percent(market: Push) -> None:
 
 
 def test_we_29_the_last_partial_close_takes_the_remainder(market: Push) -> None:
-    free_of_charge("EURUSD", leverage_max=100)
+    free_of_charge("EURUSD")
     quote("EURUSD", "1.27900")
-    who = make_client(margin=Decimal("10000.00"), leverage=100)
+    who = make_client(margin=Decimal("10000.00"), leverage=100, country=UNCAPPED)
     order = trade(who, volume="1.00")
     assert order["margin"] == "1279.00"
     position = order["position"]["id"]

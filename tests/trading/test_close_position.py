@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from core.models import KillSwitch
@@ -206,3 +207,52 @@ def test_explains_every_deal_in_figures_that_agree_with_what_was_booked(market: 
         booked = {section["name"]: section["booked"] for section in document["sections"]}
         assert booked.items() <= {**deal, "margin_released": deal["margin"]}.items()
     assert bob().api.get(f"/api/v1/deals/{deals[0]['id']}/explain").status_code == 404
+
+
+def compensation_of(who: CastMember, deal: str) -> tuple[str, list[tuple[str, str]]]:
+    """What the explanation says was made good, and the lines that lead there."""
+    document = who.api.get(f"/api/v1/deals/{deal}/explain").json()
+    assert document["agrees"] is True
+    (section,) = (one for one in document["sections"] if one["name"] == "compensation")
+    assert section["recomputed"] == section["booked"]
+    return section["booked"], [(line["formula"], line["value"]) for line in section["lines"]]
+
+
+def test_explains_what_the_house_made_good(market: Push) -> None:
+    who = trader("1200.00")
+    position = opened(who, volume="0.25")
+    market(EURUSD=("1.14000", "1.14010"))
+    deal = close(who, position).json()["deal"]
+    lines = [("1199.12 − 1502.50 − 0.88", "-304.26"), ("0 − -304.26", "304.26")]
+    assert compensation_of(who, deal) == ("304.26", lines)
+
+
+def test_explains_why_nothing_was_made_good(market: Push) -> None:
+    who = trader("1200.00")
+    losing = opened(who, side="BUY", volume="0.25")
+    winning = opened(who, side="SELL", volume="0.25")
+    market(EURUSD=("1.14000", "1.14010"))
+    first, last = (close(who, one).json()["deal"] for one in (losing, winning))
+    assert compensation_of(who, first) == ("0.00", [("1198.24 − 1502.50 − 0.88", "-305.14"), ("0", "0.00")])
+    assert compensation_of(who, last) == ("0.00", [("-305.14 + 1497.50 − 0.88", "1191.48"), ("0", "0.00")])
+
+
+def test_a_part_that_was_closed_settles_nothing(market: Push) -> None:
+    who = trader("1200.00")
+    position = opened(who, volume="0.25")
+    market(EURUSD=("1.14000", "1.14010"))
+    body = close(who, position, volume="0.24").json()
+    assert (body["compensation"], compensation_of(who, body["deal"])[0]) == ("0.00", "0.00")
+
+
+def test_a_compensation_that_was_not_right_is_seen(market: Push) -> None:
+    who = trader("1200.00")
+    position = opened(who, volume="0.25")
+    market(EURUSD=("1.14000", "1.14010"))
+    deal = close(who, position).json()["deal"]
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute("UPDATE trading_deal SET compensation = 300 WHERE id = %s", [deal])
+        assert cursor.rowcount == 1
+        cursor.execute("SET session_replication_role = origin")
+    assert who.api.get(f"/api/v1/deals/{deal}/explain").json()["agrees"] is False

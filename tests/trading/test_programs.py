@@ -60,6 +60,7 @@ def instrument(symbol: str) -> Instrument:
 
 INSTRUMENTS = {symbol: instrument(symbol) for symbol in TERMS}
 SCHEDULES = {symbol: Schedule("UTC", (), ()) for symbol in TERMS}
+NO_CAPS: dict[str, dict[str, int]] = {symbol: {} for symbol in TERMS}
 
 
 def reckoning(of: Program) -> Reckoning:
@@ -111,7 +112,7 @@ class Life:
             currency=program.currency,
             leverage=program.leverage,
         )
-        market = Market(INSTRUMENTS, {}, NOW, schedules=SCHEDULES)
+        market = Market(INSTRUMENTS, {}, NOW, schedules=SCHEDULES, leverage_caps=NO_CAPS)
         life = cls(account, wallet, market, Random(program.seed))
         life.quote(program.start)
         return life

@@ -89,7 +89,7 @@ def test_a_quote_that_was_overtaken_changes_nothing(market: Push) -> None:
 
 def test_instruments_are_shown_with_their_terms_and_price(market: Push) -> None:
     shown = alice().api.get("/api/v1/instruments/EURUSD").json()
-    assert (shown["contract_size"], shown["volume_step"], shown["leverage_max"]) == ("100000", "0.01", 30)
+    assert (shown["contract_size"], shown["volume_step"]) == ("100000", "0.01")
     assert shown["quote"]["ask"] == "1.20010"
     assert market_data_client().get("/api/v1/instruments/EURUSD").json()["code"] == "SCOPE_MISSING"
 

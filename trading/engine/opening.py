@@ -30,6 +30,7 @@ from trading.errors import (
     TradingFrozen,
     TradingHalted,
 )
+from trading.leverage import Leverage, leverage_of
 from trading.margin import AccountState, Charge, Margin, Price, Rates, Side
 from trading.market import Book, Market, OpenPosition, Tick
 from trading.models import Instrument
@@ -71,6 +72,7 @@ class Opening:
 
     side: Side
     volume: Decimal
+    leverage: Leverage
     tick: Tick | None = None
     margin: Margin | None = None
     commission: Charge | None = None
@@ -102,7 +104,7 @@ def evaluate_opening(
 
     It never raises a refusal: it collects them, so that a preview can show them all and execution takes the first.
     """
-    opening = Opening(side=side, volume=volume)
+    opening = Opening(side=side, volume=volume, leverage=leverage_of(account, instrument, market))
     refusals = opening.refusals
     refusals.extend(_gates(account, wallet, kill_switches, instrument, side))
     try:
@@ -126,7 +128,7 @@ def evaluate_opening(
             book=book,
             market=market,
         )
-        _reckon(opening, account, wallet, instrument, book, market, is_within_limits)
+        _reckon(opening, wallet, instrument, book, market, is_within_limits)
     except margin.RateUnavailable as missing:
         refusals.append(ConversionRateUnavailable(source=missing.source, target=missing.target))
     except (QuoteUnavailable, QuoteStale, ConversionRateUnavailable) as refusal:
@@ -187,7 +189,6 @@ def hold_to(opening: Opening, tolerance: Tolerance | None, instrument: Instrumen
 
 def _reckon(
     opening: Opening,
-    account: TradingAccount,
     wallet: LockedWallet | Wallet,
     instrument: Instrument,
     book: Book,
@@ -204,7 +205,7 @@ def _reckon(
         side=opening.side,
         price=opening.tick.price,
         instrument=instrument,
-        leverage=min(account.leverage, settings.LEVERAGE_MAX),
+        leverage=opening.leverage.applied,
         currency=currency,
         rates=market.rates(fresh_only=True),
     )
@@ -343,7 +344,7 @@ def opening_inputs(opening: Opening, instrument: Instrument, currency: str) -> d
         "terms": terms_of(instrument),
         "quote": quote_inputs(opening.tick),
         "currency": currency,
-        "leverage": opening.margin.leverage,
+        **opening.leverage.inputs(),
         "margin_path": list(opening.margin.conversion.path),
         "commission_path": list(opening.commission.conversion.path),
     }
@@ -364,6 +365,7 @@ def opening_document(
     level = None if after is None else margin.shown_level(after.margin_level)
     return {
         "price": price(opening.price),
+        "leverage": opening.leverage.applied,
         "required_margin": money(opening.margin.amount if opening.margin else None),
         "commission": money(opening.commission.amount if opening.commission else None),
         "spread_cost": money(opening.spread_cost),

@@ -11,8 +11,9 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from accounts import jurisdictions
 from core.db import retry_on_conflict
-from trading.models import Holiday, Instrument, TradingSession
+from trading.models import Holiday, Instrument, LeverageCap, TradingSession
 from trading.replay import DATA
 from trading.sessions import WEEKDAYS
 
@@ -30,9 +31,14 @@ def load_instruments(*, hours: Hours = Hours.ALWAYS) -> dict[str, int]:
     """
     Create or update every instrument of the data files, with those hours and no others, and count what was done.
 
+    The leverage caps of jurisdictions come with them, and count for orders from then on. A jurisdiction that is no
+    longer in the file keeps its caps: there may be accounts under it.
+
     By default nothing ever closes, since the prices in the data files are replayed around the clock.
+
+    :raises ValueError: if the caps of a jurisdiction have a gap; nothing is changed then
     """
-    counts = {"created": 0, "updated": 0, "sessions": 0, "holidays": 0}
+    counts = {"created": 0, "updated": 0, "sessions": 0, "holidays": 0, "caps": _load_caps()}
     terms = {row["symbol"]: row for row in _rows("terms.csv")}
     for row in _rows("symbols.csv"):
         fields = _fields(row, terms[row["symbol"]])
@@ -44,6 +50,29 @@ def load_instruments(*, hours: Hours = Hours.ALWAYS) -> dict[str, int]:
     if hours is Hours.MARKET:
         counts["holidays"] = _load_holidays()
     return counts
+
+
+def _load_caps() -> int:
+    """Every regulator has a cap for every group of instruments: a gap would let its clients trade without one."""
+    caps = [
+        LeverageCap(
+            jurisdiction=row["jurisdiction"],
+            leverage_class=row["leverage_class"],
+            leverage_max=int(row["leverage_max"]),
+        )
+        for row in _rows("leverage_caps.csv")
+    ]
+    listed = {(cap.jurisdiction, cap.leverage_class) for cap in caps}
+    wanted = {(name, group) for name in jurisdictions.regulated() for group in Instrument.LeverageClass.values}
+    if listed != wanted:
+        raise ValueError(f"leverage_caps.csv lacks, or has and nobody knows: {sorted(listed ^ wanted)}")
+    LeverageCap.objects.bulk_create(
+        caps,
+        update_conflicts=True,
+        unique_fields=["jurisdiction", "leverage_class"],
+        update_fields=["leverage_max"],
+    )
+    return len(caps)
 
 
 def _load_sessions(instrument: Instrument) -> int:
@@ -100,7 +129,8 @@ def _fields(row: dict[str, str], terms: dict[str, str]) -> dict[str, Any]:
         "volume_min": Decimal(row["volume_min"]),
         "volume_max": Decimal(row["volume_max"]),
         "volume_step": Decimal(row["volume_step"]),
-        "leverage_max": int(terms["leverage_max"]),
+        "leverage_class": Instrument.LeverageClass(terms["leverage_class"]),
+        "leverage_max": int(terms["leverage_max"]) if terms["leverage_max"] else None,
         "commission_per_lot": Decimal(terms["commission_per_lot"]),
         "replay_spread_points": int(terms["replay_spread_points"]),
         "calendar": terms["calendar"],

@@ -34,7 +34,7 @@ from trading import margin, overnight, selectors, sessions
 from trading.errors import ConversionRateUnavailable, QuoteUnavailable
 from trading.market import Market
 from trading.models import AccountChange, Position, Swap
-from trading.overnight import Night, NightCharge
+from trading.overnight import Night, NightCharge, Past
 from trading.watch import LockedAccount, touch
 from wallets import ledger
 from wallets.ledger import Leg, LockedWallet, Reason, Type
@@ -66,13 +66,16 @@ class Sweep:
 
 @retry_on_conflict
 @transaction.atomic(durable=True)
-def charge_account(*, account_id: UUID, until: datetime, market: Market, waits: bool = False) -> Sweep:
+def charge_account(
+    *, account_id: UUID, until: datetime, market: Market, past: Past | None = None, waits: bool = False
+) -> Sweep:
     """
     Charge or pay an account for the nights its positions were held up to `until`, oldest first, each once.
 
     At most `CHARGES_MAX` of them; `is_done` says whether that was all. An account that another sweep is at is left to
     it (`is_busy`), unless this one `waits`. A position that cannot be priced or converted stays due, and is counted in
-    `unpriced`; the others are charged. If the outcome of the commit is unknown, call it again.
+    `unpriced`; the others are charged. A sweep of many accounts hands the same `past` to all of them. If the outcome of
+    the commit is unknown, call it again.
     """
     until = min(until, timezone.now())  # a night is charged when it has begun, whatever a clock said before
     account = TradingAccount.objects.get(pk=account_id)
@@ -83,7 +86,7 @@ def charge_account(*, account_id: UUID, until: datetime, market: Market, waits: 
     due = selectors.positions_owing_nights(account_id, until).select_for_update(no_key=True).order_by("id")
     positions = list(due)
 
-    owed, stuck = _reckon(positions, currency=wallet.currency, market=market, until=until)
+    owed, stuck = _reckon(positions, currency=wallet.currency, market=market, past=past or Past(), until=until)
     now = timezone.now()
     charges = owed[:CHARGES_MAX]
     swaps = [_post(charge, account, wallet, now) for charge in charges]
@@ -108,17 +111,17 @@ def charge_account(*, account_id: UUID, until: datetime, market: Market, waits: 
     )
 
 
-def preview_account(*, account_id: UUID, until: datetime, market: Market) -> Sweep:
+def preview_account(*, account_id: UUID, until: datetime, market: Market, past: Past | None = None) -> Sweep:
     """What `charge_account` would do, all of it, by the same reckoning, without a lock and without doing it."""
     account = TradingAccount.objects.get(pk=account_id)
     positions = list(selectors.positions_owing_nights(account_id, until).order_by("id"))
-    owed, stuck = _reckon(positions, currency=account.currency, market=market, until=until)
+    owed, stuck = _reckon(positions, currency=account.currency, market=market, past=past or Past(), until=until)
     amounts = [charge.amount for charge in owed]
     return Sweep(account.environment, account.currency, amounts, unpriced=len(stuck))
 
 
 def _reckon(
-    positions: list[Position], *, currency: str, market: Market, until: datetime
+    positions: list[Position], *, currency: str, market: Market, past: Past, until: datetime
 ) -> tuple[list[NightCharge], list[Night]]:
     """Every night owed in the order they passed, and of each position that cannot be priced the first."""
     reductions = selectors.reductions(positions)
@@ -135,7 +138,7 @@ def _reckon(
             until=until,
         ):
             try:
-                charges.append(overnight.evaluate_night(night, currency=currency, market=market))
+                charges.append(overnight.evaluate_night(night, currency=currency, market=market, past=past))
             except (QuoteUnavailable, ConversionRateUnavailable):
                 stuck.append(night)
                 break

@@ -18,6 +18,7 @@ from core.commands import DeskCommand, JobFailed
 from core.errors import Contended, OutcomeUnknown
 from trading import selectors
 from trading.market import Market
+from trading.overnight import Past
 from trading.services import swaps
 from trading.services.swaps import Sweep
 
@@ -46,11 +47,12 @@ class Command(DeskCommand):
             dict.fromkeys(("accounts", "swaps", "compensated", "unpriced", "unfinished"), 0)
         )
         self.amounts: dict[str, Decimal] = defaultdict(Decimal)
+        self.past = Past()
         again: list[UUID] = []
         with self.progress(total=selectors.accounts_owing_nights(until).count(), unit="accounts") as bar:
             for account_id, market in accounts(until, batch):
                 if dry_run:
-                    self.tally(swaps.preview_account(account_id=account_id, until=until, market=market))
+                    self.tally(swaps.preview_account(account_id=account_id, until=until, market=market, past=self.past))
                 elif not self.charge(account_id, until, market, waits=False):
                     again.append(account_id)
                 bar.update()
@@ -70,7 +72,9 @@ class Command(DeskCommand):
         is_done = False
         while not is_done:
             try:
-                sweep = swaps.charge_account(account_id=account_id, until=until, market=market, waits=waits)
+                sweep = swaps.charge_account(
+                    account_id=account_id, until=until, market=market, past=self.past, waits=waits
+                )
             except (Contended, OutcomeUnknown):
                 return False
             except (DataError, IntegrityError):
