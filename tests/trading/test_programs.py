@@ -53,6 +53,7 @@ def instrument(symbol: str) -> Instrument:
         volume_step=programs.VOLUME_STEP,
         calculation=terms.mode,
         margin_rate=terms.margin_rate,
+        leverage_class=Instrument.LeverageClass.FX_MAJOR,  # whose caps are above what programs trade with
         leverage_max=terms.leverage_max,
         commission_per_lot=terms.commission_per_lot,
     )
