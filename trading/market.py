@@ -85,12 +85,9 @@ class Market:
 
     @property
     def pairs(self) -> dict[str, str]:
-        """Which symbol's price converts between two currencies, by base and quote."""
-        return {
-            instrument.base + instrument.quote: symbol
-            for symbol, instrument in self.instruments.items()
-            if symbol in self.ticks
-        }
+        """Which symbol converts between two currencies, by base and quote; of two, the one that `rates` takes."""
+        symbols = [symbol for symbol in self.instruments if symbol not in self.ticks] + list(self.ticks)
+        return {self.instruments[symbol].base + self.instruments[symbol].quote: symbol for symbol in symbols}
 
     def rates(self, *, fresh_only: bool) -> Rates:
         """

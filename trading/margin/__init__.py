@@ -12,10 +12,11 @@ Results keep their inputs and derive the rest, so a stored deal can be rebuilt a
 disagree with itself. Violated preconditions are bugs of the caller and assert; the one refusal is `RateUnavailable`.
 
 Read in this order: `figures` (exactness), `terms` (side, price, contract), `currencies` (converting), `locking`
-(margin), `results` (profit), `state` (the account), `costs` (swap, commission), `words` (explanations).
+(margin), `results` (profit), `state` (the account), `bands` (how far prices may move before anybody has to look at it
+again), `costs` (swap, commission), `words` (explanations).
 """
 
-from trading.margin.bands import Band, Stake, bands
+from trading.margin.bands import Band, Holding, price_bands
 from trading.margin.costs import (
     Charge,
     Swap,
@@ -52,6 +53,7 @@ __all__ = [
     "Charge",
     "Contract",
     "Conversion",
+    "Holding",
     "Line",
     "Margin",
     "Mode",
@@ -60,12 +62,10 @@ __all__ = [
     "RateUnavailable",
     "Rates",
     "Side",
-    "Stake",
     "Swap",
     "SwapMode",
     "SwapRate",
     "annual_mode",
-    "bands",
     "base_margin",
     "booked",
     "closing_conversion",
@@ -82,6 +82,7 @@ __all__ = [
     "max_volume",
     "negative_balance_compensation",
     "plain",
+    "price_bands",
     "profit",
     "rate_per_lot",
     "released",
