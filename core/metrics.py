@@ -22,6 +22,12 @@ REPLAYS = Counter("desk_idempotent_replays_total", "Answers given from a stored 
 SHED = Counter("desk_requests_shed_total", "Requests refused before they took a connection, by reason.", ["reason"])
 LEDGER_BREAKS = Gauge("desk_ledger_breaks", "Breaks found by the last ledger verification.", multiprocess_mode="max")
 FEED_AGE_SECONDS = Gauge("desk_feed_age_seconds", "Age of the newest quote.", multiprocess_mode="max")
+RISK_BATCHES_BEHIND = Gauge(
+    "desk_risk_batches_behind", "Price batches that no risk engine has taken up yet.", multiprocess_mode="mostrecent"
+)
+RISK_TASKS_SET_ASIDE = Gauge(
+    "desk_risk_tasks_set_aside", "Accounts that failed in the risk engine.", multiprocess_mode="mostrecent"
+)
 QUOTES_REFUSED = Counter(
     "desk_quotes_refused_total", "Quotes that were not believed, by source and kind.", ["source", "kind"]
 )

@@ -9,6 +9,7 @@ class TradingConfig(AppConfig):
 
     def ready(self) -> None:
         from core import health
-        from trading import selectors
+        from trading import selection, selectors
 
         health.register("quotes", selectors.quote_ages)
+        health.register("risk", selection.lag)

@@ -27,7 +27,11 @@ class NewQuote:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One instrument's latest price, where it came from and when we got it."""
+    """
+    One instrument's latest price, where it came from and when we got it.
+
+    `batch` is the number of the price batch that it came in, 0 where nobody asked.
+    """
 
     bid: Decimal
     ask: Decimal
@@ -35,6 +39,7 @@ class Tick:
     quoted_at: datetime
     received_at: datetime
     sequence: int
+    batch: int = 0
 
     @property
     def price(self) -> Price:

@@ -565,6 +565,13 @@ class Order(models.Model):
     def __str__(self) -> str:
         return f"{self.side} {self.volume} {self.instrument_id} {self.status}"
 
+    def move_to(self, status: Order.Status) -> None:
+        """Set the next status, which has to be one that TRANSITIONS knows from here; the caller saves it."""
+        assert status in self.TRANSITIONS[self.Status(self.status)], (
+            f"an order never goes from {self.status} to {status}"
+        )
+        self.status = status
+
 
 #: A position that was closed owes nights as long as it was open at the first one not looked at.
 OWES_NIGHTS = Q(closed_at__isnull=True) | Q(rollover_due_at__isnull=True) | Q(closed_at__gte=F("rollover_due_at"))

@@ -49,42 +49,67 @@ _CAPS = """
 (SELECT coalesce(jsonb_object_agg(c.jurisdiction, c.leverage_max), '{}')
    FROM trading_leveragecap c WHERE c.leverage_class = trading_instrument.leverage_class)
 """
+_TICK_AT = """
+(SELECT jsonb_build_array(t.symbol, t.bid::text, t.ask::text, t.source, t.quoted_at, t.received_at, t.sequence, t.batch)
+   FROM trading_quotetick t
+  WHERE t.symbol = trading_instrument.symbol AND t.batch <= %s
+  ORDER BY t.batch DESC LIMIT 1)
+"""
+# A batch that was purged is as old as whatever came next.
+_RECEIVED_AT_SQL = """
+SELECT coalesce((SELECT b.received_at FROM trading_pricebatch b WHERE b.number = %(batch)s::bigint),
+                (SELECT min(b.received_at) FROM trading_pricebatch b WHERE b.number > %(batch)s::bigint),
+                (SELECT max(q.received_at) FROM trading_quote q))
+"""
 
 
 def market(now: datetime) -> Market:
     """Every instrument with its hours, leverage caps and latest price, in one query: a look-up before the locks."""
-    ticks, instruments, schedules, leverage_caps = {}, {}, {}, {}
+    rows = list(_with_terms(now).annotate(batch_now=RawSQL(_BATCH_NOW, ())))  # noqa: S611 - no input
+    ticks = {row.symbol: _latest(row) for row in rows if hasattr(row, "latest")}
+    batch = rows[0].batch_now if rows else 0
+    return _market(rows, ticks, now=now, batch=batch)
+
+
+def market_at(batch: int) -> Market:
+    """
+    The market as it was when a price batch had just become known; its `now` is when that batch was received.
+
+    An instrument whose price of that time is purged, or that had none yet, has its latest one, which is of no batch.
+    """
+    ((now,),) = db.fetch_all(_RECEIVED_AT_SQL, {"batch": batch})
+    rows = list(_with_terms(now).annotate(tick_then=RawSQL(_TICK_AT, (batch,))))  # noqa: S611 - a number of ours
+    then = dict(_tick(_parsed(row.tick_then)) for row in rows if row.tick_then is not None)
+    ticks = {row.symbol: _latest(row) for row in rows if hasattr(row, "latest")} | then
+    return _market(rows, ticks, now=now, batch=batch)
+
+
+def _with_terms(now: datetime) -> Any:
     yesterday = (now - timedelta(days=2)).date()  # wherever on earth the instrument's clock is
-    rows: Any = Instrument.objects.select_related("latest").annotate(
+    return Instrument.objects.select_related("latest").annotate(
         sessions_now=RawSQL(_SESSIONS, ()),  # noqa: S611 - no input
         closures_now=RawSQL(_CLOSURES, (yesterday,)),  # noqa: S611 - a date of ours, bound by the driver
-        batch_now=RawSQL(_BATCH_NOW, ()),  # noqa: S611 - no input
         caps_now=RawSQL(_CAPS, ()),  # noqa: S611 - no input
     )
-    batch = 0
-    for instrument in rows:
-        instruments[instrument.symbol] = instrument
-        schedules[instrument.symbol] = _schedule(instrument)
-        batch = instrument.batch_now
-        leverage_caps[instrument.symbol] = _parsed(instrument.caps_now)
-        latest = getattr(instrument, "latest", None)
-        if latest is not None:
-            ticks[instrument.symbol] = Tick(
-                bid=latest.bid,
-                ask=latest.ask,
-                source=latest.source,
-                quoted_at=latest.quoted_at,
-                received_at=latest.received_at,
-                sequence=latest.sequence,
-            )
-    return Market(
-        instruments=instruments,
-        ticks=ticks,
-        now=now,
-        batch=batch,
-        schedules=schedules,
-        leverage_caps=leverage_caps,
+
+
+def _latest(row: Any) -> Tick:
+    latest = row.latest
+    return Tick(
+        bid=latest.bid,
+        ask=latest.ask,
+        source=latest.source,
+        quoted_at=latest.quoted_at,
+        received_at=latest.received_at,
+        sequence=latest.sequence,
     )
+
+
+def _market(rows: list[Any], ticks: dict[str, Tick], *, now: datetime, batch: int) -> Market:
+    instruments = {row.symbol: row for row in rows}
+    schedules = {row.symbol: _schedule(row) for row in rows}
+    caps = {row.symbol: _parsed(row.caps_now) for row in rows}
+    return Market(instruments=instruments, ticks=ticks, now=now, batch=batch, schedules=schedules, leverage_caps=caps)
 
 
 def _schedule(row: Any) -> Schedule:
@@ -312,7 +337,7 @@ def _book(positions: Any, orders: Any, called_at: datetime | None, sequence: int
 
 
 def _tick(row: list[Any]) -> tuple[str, Tick]:
-    symbol, bid, ask, source, quoted_at, received_at, sequence = row
+    symbol, bid, ask, source, quoted_at, received_at, sequence, *batch = row
     return symbol, Tick(
         bid=Decimal(bid),
         ask=Decimal(ask),
@@ -320,6 +345,7 @@ def _tick(row: list[Any]) -> tuple[str, Tick]:
         quoted_at=datetime.fromisoformat(quoted_at),
         received_at=datetime.fromisoformat(received_at),
         sequence=sequence,
+        batch=batch[0] if batch else 0,
     )
 
 

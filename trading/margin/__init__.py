@@ -28,7 +28,7 @@ from trading.margin.costs import (
     swap,
     swap_nights,
 )
-from trading.margin.currencies import Booked, Conversion, RateUnavailable, closing_conversion, conversion
+from trading.margin.currencies import INVERSE, Booked, Conversion, RateUnavailable, closing_conversion, conversion
 from trading.margin.figures import EXACT, booked, exact, plain
 from trading.margin.locking import (
     Margin,
@@ -47,6 +47,7 @@ from trading.margin.words import Line, explain_margin, explain_profit, explain_s
 
 __all__ = [
     "EXACT",
+    "INVERSE",
     "AccountState",
     "Band",
     "Booked",
