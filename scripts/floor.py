@@ -37,7 +37,7 @@ ZERO = Decimal(0)
 #: A bulk of them is at home where no regulator caps leverage, or hardly anybody would ever be stopped out.
 COUNTRIES = ("ZA", "ZA", "ZA", "DE")
 CURRENCIES = ("USD", "USD", "EUR", "GBP", "JPY")
-LEVERAGES = (30, 100, 500)
+LEVERAGES = (30, 100, 500, 500)
 #: Refusals are business. Whatever else is not a yes would be our fault: these clients send nothing malformed.
 ANSWERS = frozenset({200, 201, 409, 422})
 #: Prices are shown again while many clients close, so that the last ones do not find them stale.
@@ -90,6 +90,7 @@ class Floor:
     traders: list[Trader]
     terms: dict[str, dict[str, Any]]
     counts: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
     risk: Counter[str] = field(default_factory=Counter)
     client: Client = field(default_factory=Client)
     prices: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
@@ -177,7 +178,7 @@ class Floor:
         if response.status_code not in ANSWERS:
             raise FloorError(f"{method} {path} {body} was answered by {response.status_code}: {answer}")
         if response.status_code >= 400:
-            self.counts["refusals"] += 1
+            self.refused[answer["code"]] += 1
         return response.status_code, answer
 
     def follow(self, trader: Trader) -> None:
@@ -229,7 +230,7 @@ class Floor:
             if self.chance.random() < 0.3:
                 expires = timezone.now() + timedelta(seconds=self.chance.randint(2, 30))
                 body |= {"time_in_force": "GTD", "expires_at": expires.isoformat()}
-        if self.chance.random() < 0.4:
+        if self.chance.random() < 0.3:
             body |= self.stops(symbol, side, price)
         status, answer = self.send(trader, "POST", "/orders", body)
         most = answer.get("context", {}).get("max_volume", "0") if status == 422 else "0"
@@ -237,10 +238,10 @@ class Floor:
             self.send(trader, "POST", "/orders", body | {"volume": most})
 
     def volume(self, trader: Trader, symbol: str) -> str:
-        """Lots that a share of the free margin would carry, give or take: clients reckon with the dollar's prices."""
+        """Lots for a share of the free margin, at times for more than all of it, as a client reckons in dollars."""
         terms = self.terms[symbol]
         leverage = min(trader.leverage, terms["leverage_max"] or trader.leverage)
-        share = Decimal(self.chance.randint(5, 60)) / 100
+        share = Decimal(self.chance.randint(5, 125)) / 100
         money = max(ZERO, Decimal(trader.state["free_margin"] or 0)) * self.dollars(trader.state["currency"])
         lots = money * share * leverage / Decimal(terms["contract_size"]) / self.dollars(terms["base"])
         step = Decimal(terms["volume_step"])

@@ -29,8 +29,8 @@ if TYPE_CHECKING:  # both know models, which cannot be imported before the setti
     from scripts.floor_audit import Audit
 
 #: The days in which bitcoin lost a third, and took it back, and lost it again.
-START = datetime(2021, 5, 17, tzinfo=UTC)
-DAYS = 4
+START = datetime(2021, 5, 18, tzinfo=UTC)
+DAYS = 3
 
 SETTINGS = {
     "EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend",
@@ -47,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args(arguments)
     environment.install(environment.fresh_secrets() | environment.DEMO | SETTINGS)
+    (environment.VAR / "static").mkdir(parents=True, exist_ok=True)  # the web application looks for it
     with scratch_database():
         import django
 
@@ -100,7 +101,8 @@ def told(floor: Floor, found: Audit, seconds: float) -> Iterator[str]:
 
     yield f"{len(floor.traders)} accounts, seed {floor.plan.seed}, {seconds:.0f} s"
     yield line("tape", {name: floor.counts[name] for name in ("batches", "prices", "prices refused")})
-    yield line("clients", {name: floor.counts[name] for name in ("actions", "refusals")})
+    yield line("clients", {"actions": floor.counts["actions"]})
+    yield line("refused", dict(floor.refused.most_common()))
     yield line("orders", found.orders)
     yield line("deals", found.deals)
     yield line("margin", found.events | {"negative balances made good": found.compensated})
