@@ -259,7 +259,8 @@ class Floor:
     def away(self, symbol: str, price: Decimal, direction: int) -> Decimal:
         """A price up to a few per cent away, on the instrument's digits."""
         part = Decimal(self.chance.randint(5, 300)) / 10_000
-        return round(price * (1 + direction * part), self.terms[symbol]["digits"])
+        digits: int = self.terms[symbol]["digits"]
+        return round(price * (1 + direction * part), digits)
 
     def stops(self, symbol: str, side: str, price: Decimal) -> dict[str, str]:
         direction = 1 if side == "BUY" else -1
