@@ -7,7 +7,7 @@ CHECKS := $(DESK) checks --
 # Each proves what its room promises about money; `make verify` runs them all, and fails if one does.
 VERIFY := verify_ledger verify_positions verify_audit
 
-.PHONY: help run demo verify test check lint format types layers migrations deploy shell secret reset clean venv venv-dev
+.PHONY: help run demo replay verify test check lint format types layers migrations deploy shell secret reset clean venv venv-dev
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -18,6 +18,9 @@ run: venv ## Start everything (HOST, PORT, FEED=off and DATABASE_URL are honoure
 
 demo: venv ## Play a client's day against the running server, and tell it
 	@$(PYTHON) -m scripts.demo
+
+replay: venv ## Let clients trade at random over real bars, then check every figure (ACCOUNTS=1000 DAYS=all SEED=2)
+	@$(PYTHON) -m scripts.replay $(ACCOUNTS:%=--accounts=%) $(DAYS:%=--days=%) $(SEED:%=--seed=%)
 
 verify: venv ## Check every figure in the ledger; fails on any break
 	@for command in $(VERIFY); do $(DESK) manage $$command || exit 1; done

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 from core import db
 
@@ -19,6 +20,22 @@ _READ_ONLY_SQL = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _READ_WRITE_SQL = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ WRITE"
 
 _names = itertools.count(1)
+
+
+@contextmanager
+def of_one_moment() -> Iterator[None]:
+    """
+    Let the short reads of one request see one moment, whatever is committed between them; nothing waits for them.
+
+    Its limits stay as they are. Inside a transaction it is that transaction's isolation that counts.
+    """
+    is_outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if is_outermost:
+            # On the driver's own cursor: whatever watches statements may put one of its own first, and then it is late.
+            with connection.cursor() as cursor, connection.wrap_database_errors:
+                cursor.cursor.execute(_READ_ONLY_SQL)
+        yield
 
 
 def take(*, read_only: bool = True) -> None:

@@ -6,17 +6,21 @@ from django.contrib import admin
 
 from core.admin import ReadOnlyAdmin
 from trading.models import (
+    AccountWatch,
     Deal,
     Holiday,
     Instrument,
     LeverageCap,
+    MarginEvent,
     Order,
     Position,
+    PriceBand,
     PriceBatch,
     PriceClock,
     Quote,
     QuoteAlert,
     QuoteTick,
+    RiskTask,
     Swap,
     TradingSession,
 )
@@ -124,3 +128,33 @@ class SwapAdmin(ReadOnlyAdmin):
     list_select_related = ("account", "position")
     search_fields = ("=id", "=account__number", "=position__number")
     search_help_text = "A swap's id, a position's number, or an account's"
+
+
+@admin.register(MarginEvent)
+class MarginEventAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "account", "kind", "batch", "equity", "held")
+    list_filter = ("kind",)
+    list_select_related = ("account",)
+    search_fields = ("=id", "=account__number")
+    search_help_text = "An event's id, or an account's number"
+
+
+@admin.register(AccountWatch)
+class AccountWatchAdmin(ReadOnlyAdmin):
+    list_display = ("account", "sequence", "batch", "funds", "held", "called_at", "updated_at")
+    list_select_related = ("account",)
+    search_fields = ("=account__number",)
+
+
+@admin.register(PriceBand)
+class PriceBandAdmin(ReadOnlyAdmin):
+    list_display = ("account", "instrument", "low", "high", "spread_max")
+    list_select_related = ("account",)
+    search_fields = ("=account__number",)
+
+
+@admin.register(RiskTask)
+class RiskTaskAdmin(ReadOnlyAdmin):
+    list_display = ("account", "batch", "attempts", "failed_at", "error", "created_at")
+    list_select_related = ("account",)
+    search_fields = ("=account__number",)

@@ -183,6 +183,15 @@ class PositionsOpen(DomainError):
     )
 
 
+class SequenceUnknown(DomainError):
+    code = "SEQUENCE_UNKNOWN"
+    message = (
+        "Account {number} cannot be followed from change {since}, only from {earliest} to {latest}."
+        " Read the account, its orders and its positions anew, and go on from the sequence that the account had."
+    )
+    status = 409
+
+
 #: What the API document names beside each operation.
 OPENING: tuple[type[DomainError], ...] = (
     TradingAccountNotFound,

@@ -159,11 +159,16 @@ class WorkingOrder:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """Everything of one account that a price can do something to, in id order; `called_at` is since its margin call."""
+    """
+    Everything of one account that a price can do something to, in id order; `called_at` is since its margin call.
+
+    `sequence` is the number of the account's last change.
+    """
 
     positions: tuple[OpenPosition, ...] = ()
     orders: tuple[WorkingOrder, ...] = ()
     called_at: datetime | None = None
+    sequence: int = 0
 
     @property
     def held(self) -> Decimal:

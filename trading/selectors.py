@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,10 +17,28 @@ from django.utils import timezone
 from accounts.models import TradingAccount
 from core import db, metrics
 from core.ids import uuid7_at
-from trading.errors import InstrumentNotFound, OrderNotFound, PositionNotFound, TradingAccountNotFound
+from trading.errors import (
+    InstrumentNotFound,
+    OrderNotFound,
+    PositionNotFound,
+    SequenceUnknown,
+    TradingAccountNotFound,
+)
 from trading.margin import Side
 from trading.market import Book, Market, OpenPosition, Tick, WorkingOrder
-from trading.models import OWES_NIGHTS, Deal, Instrument, Order, Position, PriceBatch, QuoteTick, Swap
+from trading.models import (
+    OWES_NIGHTS,
+    AccountChange,
+    AccountWatch,
+    Deal,
+    Instrument,
+    MarginEvent,
+    Order,
+    Position,
+    PriceBatch,
+    QuoteTick,
+    Swap,
+)
 from trading.sessions import Closure, Schedule, Session
 
 # An instrument's hours come with it, in the query that reads its price: no round trip more, whatever asks for them.
@@ -209,6 +228,10 @@ def deals(owner: UUID) -> QuerySet[Deal]:
     return Deal.objects.select_related("account", "position").filter(owner_id=owner)
 
 
+def margin_events(owner: UUID) -> QuerySet[MarginEvent]:
+    return MarginEvent.objects.select_related("account").filter(owner_id=owner)
+
+
 def accounts_owing_nights(until: datetime) -> QuerySet[Position, UUID]:
     """The accounts with positions that may owe a night up to this moment, each once, by id."""
     ids = Position.objects.filter(_owing_nights(until)).values_list("account_id", flat=True)
@@ -264,7 +287,8 @@ _ORDERS = """
    FROM trading_order o WHERE o.account_id = {account} AND o.status = 'WORKING')
 """
 _CALLED_AT = "(SELECT w.called_at FROM trading_accountwatch w WHERE w.account_id = {account})"
-_BOOK_SQL = f"SELECT {_POSITIONS}, {_ORDERS}, {_CALLED_AT}".format(account="%(account)s::uuid")
+_SEQUENCE = "(SELECT w.sequence FROM trading_accountwatch w WHERE w.account_id = {account})"
+_BOOK_SQL = f"SELECT {_POSITIONS}, {_ORDERS}, {_CALLED_AT}, {_SEQUENCE}".format(account="%(account)s::uuid")
 
 
 def book(account: UUID) -> Book:
@@ -288,6 +312,7 @@ def valued_accounts(owner: UUID, now: datetime) -> list[tuple[TradingAccount, Bo
         "positions_now": _POSITIONS,
         "orders_now": _ORDERS,
         "called_now": _CALLED_AT,
+        "sequence_now": _SEQUENCE,
         "ticks_now": _TICKS_NOW,
         "batch_now": _BATCH_NOW,
     }
@@ -298,7 +323,7 @@ def valued_accounts(owner: UUID, now: datetime) -> list[tuple[TradingAccount, Bo
     return [
         (
             account,
-            _book(account.positions_now, account.orders_now, account.called_now),
+            _book(account.positions_now, account.orders_now, account.called_now, account.sequence_now),
             Market(
                 instruments=terms,
                 ticks=dict(_tick(row) for row in _parsed(account.ticks_now)),
@@ -310,7 +335,7 @@ def valued_accounts(owner: UUID, now: datetime) -> list[tuple[TradingAccount, Bo
     ]
 
 
-def _book(positions: Any, orders: Any, called_at: datetime | None) -> Book:
+def _book(positions: Any, orders: Any, called_at: datetime | None, sequence: int | None) -> Book:
     return Book(
         positions=tuple(
             OpenPosition(UUID(id_), number, symbol, Side(side), Decimal(volume), Decimal(price_open), Decimal(locked))
@@ -321,6 +346,7 @@ def _book(positions: Any, orders: Any, called_at: datetime | None) -> Book:
             for id_, symbol, side, volume, reserved in _parsed(orders)
         ),
         called_at=called_at,
+        sequence=sequence or 0,
     )
 
 
@@ -339,6 +365,65 @@ def _tick(row: list[Any]) -> tuple[str, Tick]:
 
 def _parsed(document: Any) -> Any:
     return json.loads(document) if isinstance(document, str) else document
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """
+    The rows of an account that changed behind a number, up to `sequence`; `latest` is the number of its last change.
+
+    Each row is there once, as it is now, in the order of its last change up to `sequence`.
+    """
+
+    account: TradingAccount
+    since: int
+    sequence: int
+    latest: int
+    rows: Mapping[AccountChange.Kind, Sequence[Any]]
+
+
+def changes(account: TradingAccount, *, since: int, limit: int) -> Changes:
+    """
+    What changed of an account behind the number `since`: at most `limit` changes, gapless.
+
+    Call it inside `snapshot.of_one_moment`, or what it returns is of several.
+
+    :raises SequenceUnknown: if the account never came to that number, or what follows on it was purged
+    """
+    numbered = AccountChange.objects.filter(account=account)
+    latest = AccountWatch.objects.filter(account=account).values_list("sequence", flat=True).first() or 0
+    rows = numbered.filter(sequence__gt=since).order_by("sequence").values_list("sequence", "kind", "subject")
+    # Purgers side by side, or web servers whose clocks differ, can leave older rows behind newer holes.
+    found = [row for place, row in enumerate(rows[:limit], start=1) if row[0] == since + place]
+    if since > latest or (since < latest and not found):
+        earliest = numbered.order_by("sequence").values_list("sequence", flat=True).first() or latest + 1
+        raise SequenceUnknown(number=account.number, since=since, earliest=earliest - 1, latest=latest)
+    ids: dict[AccountChange.Kind, dict[UUID, None]] = {kind: {} for kind in AccountChange.Kind}
+    for _, kind, subject in found:
+        in_order = ids[AccountChange.Kind(kind)]
+        in_order.pop(subject, None)  # its last change counts
+        in_order[subject] = None
+    return Changes(
+        account=account,
+        since=since,
+        sequence=since + len(found),
+        latest=latest,
+        rows={kind: _rows(account.owner_id, kind, list(of_kind)) for kind, of_kind in ids.items()},
+    )
+
+
+def _rows(owner: UUID, kind: AccountChange.Kind, ids: list[UUID]) -> list[Any]:
+    if not ids:
+        return []
+    queries: dict[AccountChange.Kind, QuerySet[Any]] = {
+        AccountChange.Kind.ORDER: orders(owner),
+        AccountChange.Kind.POSITION: positions(owner),
+        AccountChange.Kind.DEAL: deals(owner),
+        AccountChange.Kind.SWAP: Swap.objects.select_related("account").filter(owner_id=owner),
+        AccountChange.Kind.MARGIN_EVENT: margin_events(owner),
+    }
+    known = queries[kind].in_bulk(ids)
+    return [known[id_] for id_ in ids]
 
 
 def quote_ages() -> dict[str, Any]:

@@ -24,15 +24,17 @@ from trading import engine, margin, sessions
 from trading.engine import AccountSummary, Instruction, Tolerance
 from trading.errors import ConversionRateUnavailable
 from trading.explain import explain_swap
-from trading.margin import Side
+from trading.margin import AccountState, Side
 from trading.market import Market, OpenPosition
-from trading.models import Deal, Instrument, Order, Position, QuoteTick, Swap
+from trading.models import AccountChange, Deal, Instrument, MarginEvent, Order, Position, QuoteTick, Swap
+from trading.selectors import Changes
 from trading.services.quotes import Recorded
 from trading.sessions import Schedule
 
 QUOTES_MAX = 500
 #: Points; more than any price has.
 DEVIATION_MAX = 2**31 - 1
+ZERO = Decimal(0)
 #: What `volume` says when everything that is left is to be closed.
 ALL = "ALL"
 
@@ -435,6 +437,7 @@ class AccountDocument(serializers.Serializer[Any]):
     working_orders = serializers.IntegerField()
     reserved = serializers.CharField(help_text="What working orders would lock: new orders have to leave it free.")
     in_margin_call_since = serializers.DateTimeField(allow_null=True)
+    sequence = serializers.IntegerField(help_text="The number of its last change: `changes?since=` goes on from here.")
     created_at = serializers.DateTimeField()
 
 
@@ -502,6 +505,50 @@ class ExplanationDocument(serializers.Serializer[Any]):
     agrees = serializers.BooleanField(help_text="Whether every recomputed figure equals the booked one.")
     transaction = serializers.UUIDField(allow_null=True)
     executed_at = serializers.DateTimeField()
+
+
+class MarginEventDocument(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    account = serializers.CharField()
+    kind = serializers.ChoiceField(choices=MarginEvent.Kind.values)
+    batch = serializers.IntegerField(help_text="The price batch it was decided on.")
+    equity = serializers.CharField()
+    held = serializers.CharField()
+    margin_level = serializers.CharField(allow_null=True, help_text="Percent; null where nothing was held.")
+    currency = serializers.CharField()
+    report = serializers.DictField(help_text="The figures it was decided on and, of a stop-out, every step.")
+    created_at = serializers.DateTimeField()
+
+
+class ValuedPositionDocument(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    number = serializers.IntegerField()
+    symbol = serializers.CharField()
+    price_current = serializers.CharField()
+    floating = serializers.CharField(allow_null=True)
+    conversion = serializers.ListField(
+        child=serializers.CharField(), help_text="From the quote currency to the account's; empty if they are one."
+    )
+
+
+class StateDocument(AccountDocument):
+    batch = serializers.IntegerField(help_text="The last price batch that these figures know.")
+    positions = ValuedPositionDocument(many=True, help_text="What is open; `floating` is the sum of theirs.")
+    quotes = QuoteDocument(many=True, help_text="What the open positions were valued at.")
+
+
+class ChangesDocument(serializers.Serializer[Any]):
+    account = serializers.CharField()
+    since = serializers.IntegerField()
+    sequence = serializers.IntegerField(help_text="How far this answer goes: the next `since`.")
+    latest = serializers.IntegerField(help_text="The number of the account's last change.")
+    has_more = serializers.BooleanField()
+    orders = OrderDocument(many=True)
+    positions = PositionDocument(many=True)
+    deals = DealDocument(many=True)
+    swaps = SwapDocument(many=True)
+    margin_events = MarginEventDocument(many=True)
+    state = StateDocument(help_text="The account of this moment, whatever page of the changes is read.")
 
 
 # --- Rendering ------------------------------------------------------------------------------------------------------
@@ -756,5 +803,70 @@ def account_document(summary: AccountSummary) -> dict[str, Any]:
         "working_orders": len(summary.book.orders),
         "reserved": show(summary.book.reserved, currency),
         "in_margin_call_since": plain(summary.book.called_at),
+        "sequence": summary.book.sequence,
         "created_at": plain(account.created_at),
+    }
+
+
+def margin_event_document(event: MarginEvent) -> dict[str, Any]:
+    currency = event.account.currency
+    level = margin.shown_level(AccountState(event.equity, ZERO, ZERO, event.held).margin_level)
+    return {
+        "id": str(event.id),
+        "account": event.account.number,
+        "kind": event.kind,
+        "batch": event.batch,
+        "equity": show(event.equity, currency),
+        "held": show(event.held, currency),
+        "margin_level": None if level is None else format(level, "f"),
+        "currency": currency,
+        "report": event.report,
+        "created_at": plain(event.created_at),
+    }
+
+
+def valued_position_document(position: OpenPosition, market: Market, currency: str) -> dict[str, Any]:
+    """What only prices change of an open position; the floating profit is null where it cannot be converted."""
+    current = market.ticks[position.symbol].price.to_close(position.side)
+    try:
+        rates = market.rates(fresh_only=False)
+        profit = engine.floating_of(position, market=market, currency=currency, rates=rates)
+        floating, conversion = show(profit.amount, currency), list(profit.conversion.path)
+    except ConversionRateUnavailable:
+        floating, conversion = None, []
+    return {
+        "id": str(position.id),
+        "number": position.number,
+        "symbol": position.symbol,
+        "price_current": engine.price_text(current, market.instruments[position.symbol]),
+        "floating": floating,
+        "conversion": conversion,
+    }
+
+
+def state_document(summary: AccountSummary, market: Market) -> dict[str, Any]:
+    """An account with everything that prices change without a change of their own."""
+    positions, currency = summary.book.positions, summary.account.currency
+    symbols = sorted({position.symbol for position in positions})
+    return account_document(summary) | {
+        "batch": market.batch,
+        "positions": [valued_position_document(position, market, currency) for position in positions],
+        "quotes": [quote_document(market.instruments[symbol], market) for symbol in symbols],
+    }
+
+
+def changes_document(changes: Changes, summary: AccountSummary, market: Market) -> dict[str, Any]:
+    rows, kind = changes.rows, AccountChange.Kind
+    return {
+        "account": changes.account.number,
+        "since": changes.since,
+        "sequence": changes.sequence,
+        "latest": changes.latest,
+        "has_more": changes.sequence < changes.latest,
+        "orders": [order_document(row, market) for row in rows[kind.ORDER]],
+        "positions": [position_document(row, market) for row in rows[kind.POSITION]],
+        "deals": [deal_document(row, market) for row in rows[kind.DEAL]],
+        "swaps": [swap_document(row, market) for row in rows[kind.SWAP]],
+        "margin_events": [margin_event_document(row) for row in rows[kind.MARGIN_EVENT]],
+        "state": state_document(summary, market),
     }

@@ -20,6 +20,9 @@ urlpatterns = [
     path("deals/<uuid:deal_id>/explain", views.ExplainDealView.as_view()),
     path("trading-accounts", views.AccountListView.as_view()),
     path("trading-accounts/<str:number>", views.AccountView.as_view()),
+    path("trading-accounts/<str:number>/changes", views.ChangesView.as_view()),
+    path("trading-accounts/<str:number>/margin-events", views.MarginEventListView.as_view()),
+    path("margin-events/<uuid:event_id>", views.MarginEventView.as_view()),
     path("trading-accounts/<str:number>/release", views.ReleaseView.as_view()),
     path("trading-accounts/<str:number>/demo-reset", views.ResetDemoView.as_view()),
 ]

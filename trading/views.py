@@ -8,11 +8,13 @@ from uuid import UUID
 
 from django.utils import timezone
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.api import actor_of, owner_of
+from core import snapshot
+from core.api import actor_of, owner_of, page_limit, whole_number
+from core.api.pagination import LIMIT_DEFAULT, LIMIT_MAX
 from core.api.views import APIView, ListAPIView, OperationView
 from core.audit import Actor
 from core.errors import NotFound
@@ -22,7 +24,7 @@ from trading import engine, errors, selectors, serializers
 from trading.explain import explain
 from trading.feeds import PushedFeed
 from trading.market import Market
-from trading.models import SIDES, Deal, Order, Position, QuoteTick, Swap
+from trading.models import SIDES, Deal, MarginEvent, Order, Position, QuoteTick, Swap
 from trading.services import accounts as account_services
 from trading.services import changes as change_services
 from trading.services import orders as order_services
@@ -440,3 +442,84 @@ class ResetDemoView(OperationView):
 
     def act(self, *, request: Request, terms: dict[str, Any], claim: Claim, actor: Actor, **path: Any) -> Answer:
         return account_services.reset_demo(account=path["number"], claim=claim, actor=actor)
+
+
+SINCE_MAX = 2**63 - 1
+
+
+class ChangesView(APIView):
+    """
+    What changed of a trading account behind a number, and what it is worth: one poll keeps an app up to date.
+
+    Begin with the `sequence` of the account, read it first and its orders and positions after it; then ask again and
+    again with the last answer's `sequence` as `since`. Changes are numbered without gaps. Rows and state are of one
+    moment, so a row may already show what a later change, still to come with the next page, did to it.
+    """
+
+    scopes = {"GET": "read"}
+    refusals = (errors.TradingAccountNotFound, errors.SequenceUnknown)
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "since", {"type": "integer", "minimum": 0, "maximum": SINCE_MAX, "default": 0}, description="Excluded."
+            ),
+            OpenApiParameter(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
+                description="Changes, which are no fewer than rows: what changed twice is shown once.",
+            ),
+        ],
+        responses=serializers.ChangesDocument,
+    )
+    def get(self, request: Request, number: str) -> Response:
+        query = request.query_params
+        since, limit = whole_number(query, "since", default=0, low=0, high=SINCE_MAX), page_limit(query)
+        with snapshot.of_one_moment():
+            account = selectors.trading_account(owner_of(request), number)
+            changes = selectors.changes(account, since=since, limit=limit)
+            book, market = selectors.book(account.id), selectors.market(timezone.now())
+        return Response(serializers.changes_document(changes, engine.summarise(account, book, market), market))
+
+
+class MarginEventFilter(filters.FilterSet):
+    """`from` is included and `to` is not."""
+
+    kind = filters.ChoiceFilter(choices=MarginEvent.Kind.choices)
+    to = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+    class Meta:
+        model = MarginEvent
+        fields = ("kind",)
+
+
+MarginEventFilter.base_filters["from"] = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+
+
+class MarginEventListView(ListAPIView[Any]):
+    """The margin calls and stop-outs of a trading account, newest first."""
+
+    queryset = MarginEvent.objects.none()  # what the API document reads; requests read their own
+    serializer_class = serializers.MarginEventDocument
+    filterset_class = MarginEventFilter
+    scopes: ClassVar[dict[str, str | None]] = {"GET": "read"}
+    refusals = (errors.TradingAccountNotFound,)
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        account = selectors.trading_account(owner_of(request), kwargs["number"])
+        rows = selectors.margin_events(account.owner_id).filter(account=account)
+        page = self.paginate_queryset(self.filter_queryset(rows))
+        return self.get_paginated_response([serializers.margin_event_document(row) for row in page or []])
+
+
+class MarginEventView(APIView):
+    """One margin call or stop-out, with the figures it was decided on and every step that was taken."""
+
+    scopes = {"GET": "read"}
+
+    @extend_schema(responses=serializers.MarginEventDocument)
+    def get(self, request: Request, event_id: UUID) -> Response:
+        event = selectors.margin_events(owner_of(request)).filter(pk=event_id).first()
+        if event is None:
+            raise NotFound
+        return Response(serializers.margin_event_document(event))

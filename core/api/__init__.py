@@ -21,7 +21,7 @@ from core.api.fields import (
     TextField,
     VolumeField,
 )
-from core.api.pagination import CursorInvalid, KeysetPagination
+from core.api.pagination import CursorInvalid, KeysetPagination, page_limit, whole_number
 from core.api.parsing import ProblemAwareJSONRenderer, StrictJSONParser, parse_object
 from core.api.permissions import HasScope
 from core.api.problems import (
@@ -67,7 +67,9 @@ __all__ = [
     "field_error",
     "idempotency_key",
     "owner_of",
+    "page_limit",
     "parse_object",
     "problem_response",
     "respond",
+    "whole_number",
 ]

@@ -52,7 +52,7 @@ class KeysetPagination(BasePagination):
         self.request = request
         self.signed_for = f"{request.path}\n{ordering}"
         field: Any = queryset.model._meta.pk if self.column == "pk" else queryset.model._meta.get_field(self.column)
-        limit = _limit(request.query_params)
+        limit = page_limit(request.query_params)
         backwards, position = self._position(request.query_params.get("cursor"), field)
 
         ascending = (not ordering.startswith("-")) != backwards
@@ -133,12 +133,18 @@ def _signature(signed_for: str, payload: bytes) -> bytes:
     return hmac.new(f"core.cursor:{settings.SECRET_KEY}".encode(), message, sha256).digest()[:_SIGNATURE_BYTES]
 
 
-def _limit(query: Any) -> int:
-    texts: Sequence[str] = query.getlist("limit")
+def whole_number(query: Any, name: str, *, default: int, low: int, high: int) -> int:
+    """:raises Malformed: if the query's parameter is anything but ASCII digits of a number from `low` to `high`"""
+    texts: Sequence[str] = query.getlist(name)
     if not texts:
-        return LIMIT_DEFAULT
+        return default
     text = texts[-1]
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= LIMIT_MAX):
-        message = f"Use a whole number from 1 to {LIMIT_MAX}."
-        raise Malformed(errors=[field_error("limit", "OUT_OF_RANGE", message)])
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(high)) and low <= int(text) <= high):
+        message = f"Use a whole number from {low} to {high}."
+        raise Malformed(errors=[field_error(name, "OUT_OF_RANGE", message)])
     return int(text)
+
+
+def page_limit(query: Any) -> int:
+    """:raises Malformed: if `limit` is out of range"""
+    return whole_number(query, "limit", default=LIMIT_DEFAULT, low=1, high=LIMIT_MAX)

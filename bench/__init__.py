@@ -1,0 +1,1 @@
+"""Measurements of the desk, each a command that prints its figures."""
