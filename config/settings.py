@@ -316,6 +316,7 @@ LEVERAGE_DEFAULT = env.int("LEVERAGE_DEFAULT", default=30)
 #: of that file, or DESK for the desk's own limits alone. Checked at start; accounts keep what they were opened under.
 JURISDICTION_DEFAULT = env.str("JURISDICTION_DEFAULT", default="DESK")
 POSITIONS_MAX = env.int("POSITIONS_MAX", default=200)
+WORKING_ORDERS_MAX = env.int("WORKING_ORDERS_MAX", default=200)
 #: What all open positions of an account may be worth together, in the account's currency.
 EXPOSURE_MAX = Decimal(env.str("EXPOSURE_MAX", default="100000000"))
 #: Whose hours `load_instruments` gives the instruments: `always` open, as a replay has its own clock, or `market`.

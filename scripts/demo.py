@@ -171,7 +171,8 @@ class Story:
             f"The price is {quote['bid']} / {quote['ask']} ({quote['source']} of {quote['time'][:10]})."
             f" The preview said margin {preview['required_margin']}, commission {preview['commission']},"
             f" stop-out near {preview['stop_out_price']}."
-            f" Filled at {self.opened['price']}: {self.opened['held']} USD held, {self.opened['free_margin']} free."
+            f" Filled at {self.opened['price_filled']}: {self.opened['held']} USD held,"
+            f" {self.opened['free_margin']} free."
         )
 
     def close_position(self) -> None:
@@ -184,7 +185,7 @@ class Story:
             time.sleep(0.25)
         floating = self.state()["floating"]
         self.closed = self.client.post(f"/positions/{self.opened['position']['id']}/close", {"volume": "ALL"})
-        earned = (Decimal(self.closed["price"]) - Decimal(self.opened["price"])) * 100_000 * Decimal("0.20")
+        earned = (Decimal(self.closed["price"]) - Decimal(self.opened["price_filled"])) * 100_000 * Decimal("0.20")
         must(Decimal(self.closed["profit"]) == earned.quantize(Decimal("0.01")), "the profit is price times size")
         must(self.closed["held"] == "0.00", "nothing is held any more")
         say(

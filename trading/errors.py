@@ -68,9 +68,19 @@ class VolumeInvalid(DomainError):
     message = "{volume} lots of {symbol} cannot be traded: {min} to {max} in steps of {step}. The nearest is {nearest}."
 
 
+class VolumeTooSmall(DomainError):
+    code = "VOLUME_TOO_SMALL"
+    message = "{volume} lots of {symbol} would lock no margin in {currency}; from {min} lots on there is some."
+
+
 class PositionsLimitReached(DomainError):
     code = "POSITIONS_LIMIT_REACHED"
     message = "The account has {count} open positions and may have {max}; close one first."
+
+
+class WorkingOrdersLimitReached(DomainError):
+    code = "WORKING_ORDERS_LIMIT_REACHED"
+    message = "The account has {count} working orders and may have {max}; cancel one first."
 
 
 class VolumeLimitReached(DomainError):
@@ -94,6 +104,35 @@ class DeviationExceeded(DomainError):
     )
 
 
+class OrderPriceInvalid(DomainError):
+    code = "ORDER_PRICE_INVALID"
+    message = (
+        "A {side} {type} order of {symbol} waits {where} {reference}, at least {stop_distance} points from it;"
+        " {price} is not there. The nearest is {nearest}."
+    )
+
+
+class StopLossInvalid(DomainError):
+    code = "STOP_LOSS_INVALID"
+    message = (
+        "The stop loss of a {side} of {symbol} is {where} {reference}, at least {stop_distance} points from it;"
+        " {stop_loss} is not there. The nearest is {nearest}."
+    )
+
+
+class TakeProfitInvalid(DomainError):
+    code = "TAKE_PROFIT_INVALID"
+    message = (
+        "The take profit of a {side} of {symbol} is {where} {reference}, at least {stop_distance} points from it;"
+        " {take_profit} is not there. The nearest is {nearest}."
+    )
+
+
+class ExpiryInvalid(DomainError):
+    code = "EXPIRY_INVALID"
+    message = "An order expires in the future; {expires_at} is not after {now}."
+
+
 class MarginInsufficient(DomainError):
     code = "MARGIN_INSUFFICIENT"
     message = "Margin, commission and spread need {required} {currency}; {available} {currency} is free."
@@ -102,6 +141,18 @@ class MarginInsufficient(DomainError):
 class ClientOrderIdTaken(DomainError):
     code = "CLIENT_ORDER_ID_TAKEN"
     message = "client_order_id {client_order_id} names order {order} of this account; a new order needs a new one."
+    status = 409
+
+
+class OrderNotFound(DomainError):
+    code = "ORDER_NOT_FOUND"
+    message = "There is no such order, or it is not yours."
+    status = 404
+
+
+class OrderNotWorking(DomainError):
+    code = "ORDER_NOT_WORKING"
+    message = "The order is {status} and waits no more, so nothing about it can be changed."
     status = 409
 
 
@@ -154,12 +205,23 @@ OPENING: tuple[type[DomainError], ...] = (
     QuoteUnavailable,
     QuoteStale,
     VolumeInvalid,
+    VolumeTooSmall,
     PositionsLimitReached,
+    WorkingOrdersLimitReached,
+    OrderPriceInvalid,
+    StopLossInvalid,
+    TakeProfitInvalid,
+    ExpiryInvalid,
     VolumeLimitReached,
     ConversionRateUnavailable,
     ExposureLimitReached,
     MarginInsufficient,
     DeviationExceeded,
+)
+MODIFYING: tuple[type[DomainError], ...] = (
+    OrderNotFound,
+    OrderNotWorking,
+    *(refusal for refusal in OPENING[3:] if refusal not in {PositionsLimitReached, DeviationExceeded}),
 )
 CLOSING: tuple[type[DomainError], ...] = (
     PositionNotFound,
@@ -169,4 +231,13 @@ CLOSING: tuple[type[DomainError], ...] = (
     QuoteUnavailable,
     QuoteStale,
     ConversionRateUnavailable,
+)
+STOPPING: tuple[type[DomainError], ...] = (
+    PositionNotFound,
+    PositionClosed,
+    StopLossInvalid,
+    TakeProfitInvalid,
+    MarketClosed,
+    QuoteUnavailable,
+    QuoteStale,
 )

@@ -147,6 +147,21 @@ def open_position(
     return Opened(position, deal_id, transaction_id, answer)
 
 
+def cancel_order(
+    locked: LockedAccount, order: Order, *, reason: Order.CancelReason, actor: Actor, now: datetime
+) -> None:
+    """Take back a locked working order: what it reserved is free again, and no price triggers it any more."""
+    order.move_to(Order.Status.CANCELLED)
+    order.cancel_reason, order.updated_at = reason, now
+    order.save(update_fields=["status", "cancel_reason", "updated_at"])
+    locked.book = locked.book.without_order(order.id)
+    locked.note(Kind.ORDER, order.id)
+    event = partial(
+        logger.info, "trading.order.cancelled", order_id=str(order.id), actor_id=str(actor.id), reason=reason.value
+    )
+    transaction.on_commit(event, robust=True)
+
+
 def _store_position(order: Order, opening: Opening, locked: LockedAccount, now: datetime) -> Position:
     assert opening.margin
     assert opening.commission

@@ -17,7 +17,13 @@ from django.utils import timezone
 from accounts.models import TradingAccount
 from core import db, metrics
 from core.ids import uuid7_at
-from trading.errors import InstrumentNotFound, PositionNotFound, SequenceUnknown, TradingAccountNotFound
+from trading.errors import (
+    InstrumentNotFound,
+    OrderNotFound,
+    PositionNotFound,
+    SequenceUnknown,
+    TradingAccountNotFound,
+)
 from trading.margin import Side
 from trading.market import Book, Market, OpenPosition, Tick, WorkingOrder
 from trading.models import (
@@ -191,6 +197,14 @@ def price_batches(*, after: int) -> QuerySet[PriceBatch]:
 
 def orders(owner: UUID) -> QuerySet[Order]:
     return Order.objects.select_related("account", "position").filter(owner_id=owner)
+
+
+def order(owner: UUID, order_id: UUID) -> Order:
+    """:raises OrderNotFound: if it does not exist or belongs to somebody else"""
+    found = orders(owner).filter(pk=order_id).first()
+    if found is None:
+        raise OrderNotFound
+    return found
 
 
 def positions(owner: UUID) -> QuerySet[Position]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 from rest_framework import serializers
 
@@ -21,7 +21,7 @@ from core.api import (
 from core.errors import plain
 from core.money import show
 from trading import engine, margin, sessions
-from trading.engine import AccountSummary, Tolerance
+from trading.engine import AccountSummary, Instruction, Tolerance
 from trading.errors import ConversionRateUnavailable
 from trading.explain import explain_swap
 from trading.margin import AccountState, Side
@@ -48,7 +48,19 @@ class PreviewTerms(Terms):
     side = StrictChoiceField(choices=[side.value for side in Side])
     type = StrictChoiceField(choices=Order.Type.values, default=Order.Type.MARKET)
     volume = VolumeField()
-    price = PriceField(required=False, help_text="The price that was seen; with `max_deviation`.")
+    price = PriceField(
+        required=False,
+        help_text="What a limit or stop order waits for; of a market order the price that was seen, with"
+        " `max_deviation`.",
+    )
+    stop_loss = PriceField(required=False, allow_null=True, help_text="At which the position is closed at a loss.")
+    take_profit = PriceField(required=False, allow_null=True, help_text="At which it is closed at a profit.")
+    time_in_force = StrictChoiceField(
+        choices=Order.TimeInForce.values,
+        required=False,
+        help_text="IOC of a market order; of others GTC, or GTD until `expires_at`.",
+    )
+    expires_at = StrictDateTimeField(required=False, allow_null=True, help_text="Of a GTD order, and of no other.")
     max_deviation = StrictIntegerField(
         required=False,
         min_value=0,
@@ -57,20 +69,67 @@ class PreviewTerms(Terms):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        missing = [name for name in ("price", "max_deviation") if name not in attrs]
-        if len(missing) == 1:
-            message = "An expected price and the deviation from it are given together."
-            raise serializers.ValidationError({missing[0]: [message]}, code="required")
+        is_market = attrs["type"] == Order.Type.MARKET
+        if is_market:
+            _go_together(attrs)
+        elif "price" not in attrs:
+            _refuse("price", "A limit or stop order waits for a price.", "required")
+        elif "max_deviation" in attrs:
+            _refuse("max_deviation", "Only a market order's fill can deviate from a price.", "not_applicable")
+        lasts = attrs.setdefault("time_in_force", Order.TimeInForce.IOC if is_market else Order.TimeInForce.GTC)
+        if is_market != (lasts == Order.TimeInForce.IOC):
+            _refuse("time_in_force", "A market order is IOC; a limit or stop order GTC or GTD.", "not_applicable")
+        if lasts == Order.TimeInForce.GTD and attrs.get("expires_at") is None:
+            _refuse("expires_at", "A GTD order says when it expires.", "required")
+        if lasts != Order.TimeInForce.GTD and attrs.get("expires_at") is not None:
+            _refuse("expires_at", "Only a GTD order expires.", "not_applicable")
         return attrs
+
+
+def _go_together(attrs: dict[str, Any]) -> None:
+    missing = [name for name in ("price", "max_deviation") if name not in attrs]
+    if len(missing) == 1:
+        _refuse(missing[0], "An expected price and the deviation from it are given together.", "required")
+
+
+def _refuse(field: str, message: str, code: str) -> NoReturn:
+    raise serializers.ValidationError({field: [message]}, code=code)
 
 
 class OrderTerms(PreviewTerms):
     client_order_id = TextField(max_length=64, required=False, allow_null=True, default=None)
 
 
-def tolerance_of(terms: dict[str, Any]) -> Tolerance | None:
-    """What the client expects of the price, if it says so."""
-    return Tolerance(terms["price"], terms["max_deviation"]) if "price" in terms else None
+def instruction_of(terms: dict[str, Any]) -> Instruction:
+    """What the order asks for; the price of a market order is only what its client saw."""
+    price = terms.get("price")
+    waits = terms["type"] != Order.Type.MARKET
+    return Instruction(
+        side=Side(terms["side"]),
+        volume=terms["volume"],
+        type=Order.Type(terms["type"]),
+        price=price if waits else None,
+        stop_loss=terms.get("stop_loss"),
+        take_profit=terms.get("take_profit"),
+        time_in_force=Order.TimeInForce(terms["time_in_force"]),
+        expires_at=terms.get("expires_at"),
+        tolerance=None if waits or price is None else Tolerance(price, terms["max_deviation"]),
+    )
+
+
+class PositionChangeTerms(Terms):
+    """What is left out stays as it is; null is none."""
+
+    stop_loss = PriceField(required=False, allow_null=True)
+    take_profit = PriceField(required=False, allow_null=True)
+
+
+class OrderChangeTerms(PositionChangeTerms):
+    """What is left out stays as it is; null is none. The volume of an order cannot be changed: cancel it."""
+
+    price = PriceField(required=False)
+    time_in_force = StrictChoiceField(choices=[Order.TimeInForce.GTC, Order.TimeInForce.GTD], required=False)
+    expires_at = StrictDateTimeField(required=False, allow_null=True)
 
 
 class VolumeOrAll(VolumeField):
@@ -189,62 +248,79 @@ class RefusalDocument(serializers.Serializer[Any]):
     context = serializers.DictField()  # type: ignore[assignment]  # as above
 
 
+class ClosesFirstDocument(serializers.Serializer[Any]):
+    position = serializers.IntegerField(allow_null=True, help_text="Its number; null: the one this order would open.")
+    symbol = serializers.CharField()
+    side = serializers.CharField()
+    volume = serializers.CharField()
+    floating = serializers.CharField(help_text="Its profit or loss at that price.")
+
+
 class PreviewDocument(serializers.Serializer[Any]):
     account = serializers.CharField()
     symbol = serializers.CharField()
     side = serializers.CharField()
+    type = serializers.CharField()
     volume = serializers.CharField()
-    price = serializers.CharField(allow_null=True)
+    price = serializers.CharField(allow_null=True, help_text="At which it is reckoned: its own, if it waits for one.")
     leverage = serializers.IntegerField(help_text="The strictest of account, desk, instrument and jurisdiction.")
     required_margin = serializers.CharField(allow_null=True)
     commission = serializers.CharField(allow_null=True, help_text="For this side; the close costs the same again.")
     spread_cost = serializers.CharField(allow_null=True)
-    free_margin_after = serializers.CharField(allow_null=True)
+    free_margin_after = serializers.CharField(
+        allow_null=True, help_text="Once it is filled: of an order that waits, at its own price."
+    )
     margin_level_after = serializers.CharField(allow_null=True)
     max_volume = serializers.CharField(allow_null=True)
-    stop_out_price = serializers.CharField(allow_null=True)
+    reserved_margin = serializers.CharField(
+        allow_null=True, help_text="What it would reserve while it waits; null of a market order."
+    )
+    stop_out_price = serializers.CharField(allow_null=True, help_text="Bid at which the account would be stopped out.")
+    closes_first = ClosesFirstDocument(allow_null=True, help_text="What would be closed first at that price.")
     currency = serializers.CharField()
     would_reject = RefusalDocument(many=True)
 
 
-class OrderDocument(serializers.Serializer[Any]):
+class _OrderFields(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     account = serializers.CharField()
     symbol = serializers.CharField()
     side = serializers.CharField()
     type = serializers.CharField()
     volume = serializers.CharField()
+    price = serializers.CharField(allow_null=True, help_text="What it waits for; null of a market order.")
+    stop_loss = serializers.CharField(allow_null=True)
+    take_profit = serializers.CharField(allow_null=True)
+    time_in_force = serializers.CharField()
+    expires_at = serializers.DateTimeField(allow_null=True)
     client_order_id = serializers.CharField(allow_null=True)
     status = serializers.CharField()
-    price = serializers.CharField(allow_null=True)
-    price_expected = serializers.CharField(allow_null=True)
-    max_deviation = serializers.IntegerField(allow_null=True)
+    price_filled = serializers.CharField(allow_null=True)
     position = serializers.DictField(allow_null=True)
-    reject_code = serializers.CharField(allow_null=True)
-    reject_context = serializers.DictField(allow_null=True)
+    margin_reserved = serializers.CharField(
+        allow_null=True, help_text="What it would lock, while it waits: new orders have to leave it free."
+    )
     created_at = serializers.DateTimeField()
 
 
-class OrderReceipt(serializers.Serializer[Any]):
-    id = serializers.UUIDField()
-    account = serializers.CharField()
-    symbol = serializers.CharField()
-    side = serializers.CharField()
-    type = serializers.CharField()
-    volume = serializers.CharField()
-    client_order_id = serializers.CharField(allow_null=True)
-    status = serializers.CharField()
-    price = serializers.CharField()
-    position = serializers.DictField()
-    deal = serializers.UUIDField()
+class OrderDocument(_OrderFields):
+    price_expected = serializers.CharField(allow_null=True)
+    max_deviation = serializers.IntegerField(allow_null=True)
+    reject_code = serializers.CharField(allow_null=True)
+    reject_context = serializers.DictField(allow_null=True)
+    cancel_reason = serializers.CharField(allow_null=True)
+    updated_at = serializers.DateTimeField()
+
+
+class OrderReceipt(_OrderFields):
+    deal = serializers.UUIDField(allow_null=True)
     transaction = serializers.UUIDField(allow_null=True)
-    margin = serializers.CharField()
-    commission = serializers.CharField()
+    margin = serializers.CharField(allow_null=True, help_text="Locked by the fill; null while it waits.")
+    commission = serializers.CharField(allow_null=True)
     balance = serializers.CharField()
     held = serializers.CharField()
     free_margin = serializers.CharField()
     currency = serializers.CharField()
-    created_at = serializers.DateTimeField()
 
 
 class PositionDocument(serializers.Serializer[Any]):
@@ -258,6 +334,8 @@ class PositionDocument(serializers.Serializer[Any]):
     volume = serializers.CharField()
     price_open = serializers.CharField()
     price_current = serializers.CharField(allow_null=True)
+    stop_loss = serializers.CharField(allow_null=True)
+    take_profit = serializers.CharField(allow_null=True)
     leverage = serializers.IntegerField()
     margin_initial = serializers.CharField()
     margin_locked = serializers.CharField()
@@ -267,6 +345,7 @@ class PositionDocument(serializers.Serializer[Any]):
     swap = serializers.CharField(help_text="Of all nights so far; negative where holding cost.")
     currency = serializers.CharField()
     opened_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
     closed_at = serializers.DateTimeField(allow_null=True)
 
 
@@ -324,6 +403,8 @@ class DealDocument(serializers.Serializer[Any]):
     order = serializers.UUIDField(allow_null=True)
     symbol = serializers.CharField()
     entry = serializers.CharField()
+    cause = serializers.CharField(help_text="CLIENT, or what a price made the desk do.")
+    batch = serializers.IntegerField(allow_null=True, help_text="The price batch that caused it; null of a client's.")
     side = serializers.CharField()
     volume = serializers.CharField()
     price = serializers.CharField()
@@ -573,8 +654,9 @@ def session_documents(schedule: Schedule) -> list[dict[str, str]]:
 
 
 def order_document(order: Order, market: Market) -> dict[str, Any]:
-    instrument = market.instruments[order.instrument_id]
+    instrument, currency = market.instruments[order.instrument_id], order.account.currency
     position = getattr(order, "position", None)
+    waits = order.status == Order.Status.WORKING
     return {
         "id": str(order.id),
         "account": order.account.number,
@@ -582,18 +664,28 @@ def order_document(order: Order, market: Market) -> dict[str, Any]:
         "side": order.side,
         "type": order.type,
         "volume": engine.trimmed(order.volume),
+        "price": _price(order.price, instrument),
+        "stop_loss": _price(order.stop_loss, instrument),
+        "take_profit": _price(order.take_profit, instrument),
+        "time_in_force": order.time_in_force,
+        "expires_at": plain(order.expires_at),
         "client_order_id": order.client_order_id,
         "status": order.status,
-        "price": None if order.price_filled is None else engine.price_text(order.price_filled, instrument),
-        "price_expected": (
-            None if order.price_expected is None else engine.price_text(order.price_expected, instrument)
-        ),
-        "max_deviation": order.deviation_max,
+        "price_filled": _price(order.price_filled, instrument),
         "position": None if position is None else {"id": str(position.id), "number": position.number},
+        "margin_reserved": show(order.margin_reserved, currency) if waits else None,
+        "price_expected": _price(order.price_expected, instrument),
+        "max_deviation": order.deviation_max,
         "reject_code": order.reject_code or None,
         "reject_context": order.reject_context,
+        "cancel_reason": order.cancel_reason or None,
         "created_at": plain(order.created_at),
+        "updated_at": plain(order.updated_at),
     }
+
+
+def _price(value: Decimal | None, instrument: Instrument) -> str | None:
+    return None if value is None else engine.price_text(value, instrument)
 
 
 def position_document(position: Position, market: Market) -> dict[str, Any]:
@@ -620,6 +712,8 @@ def position_document(position: Position, market: Market) -> dict[str, Any]:
         "volume": engine.trimmed(position.volume),
         "price_open": engine.price_text(position.price_open, instrument),
         "price_current": current,
+        "stop_loss": _price(position.stop_loss, instrument),
+        "take_profit": _price(position.take_profit, instrument),
         "leverage": position.leverage,
         "margin_initial": show(position.margin_initial, currency),
         "margin_locked": show(position.margin_locked, currency),
@@ -629,6 +723,7 @@ def position_document(position: Position, market: Market) -> dict[str, Any]:
         "swap": show(position.swap, currency),
         "currency": currency,
         "opened_at": plain(position.opened_at),
+        "updated_at": plain(position.updated_at),
         "closed_at": plain(position.closed_at),
     }
 
@@ -669,6 +764,8 @@ def deal_document(deal: Deal, market: Market) -> dict[str, Any]:
         "order": plain(deal.order_id),
         "symbol": deal.instrument_id,
         "entry": deal.entry,
+        "cause": deal.cause,
+        "batch": deal.batch,
         "side": deal.side,
         "volume": engine.trimmed(deal.volume),
         "price": engine.price_text(deal.price, instrument),

@@ -126,6 +126,35 @@ CHECKS: dict[str, str] = {
           LEFT JOIN trading_position p ON p.order_id = o.id
          WHERE (o.status = 'FILLED') <> (p.id IS NOT NULL)
     """,
+    "positions_are_what_was_ordered": """
+        SELECT p.number, o.id
+          FROM trading_position p
+          JOIN trading_order o ON o.id = p.order_id
+         WHERE o.status = 'FILLED'
+           AND (p.owner_id, p.account_id, p.symbol, p.side, p.volume_initial, p.price_open)
+            <> (o.owner_id, o.account_id, o.symbol, o.side, o.volume, o.price_filled)
+    """,
+    "orders_have_a_deal_when_filled": """
+        SELECT o.id, o.status, o.type, count(d.id)
+          FROM trading_order o
+          LEFT JOIN trading_deal d ON d.order_id = o.id
+         GROUP BY o.id
+        HAVING (count(d.id), count(d.id) FILTER (
+                   WHERE d.entry = 'IN' AND d.price = o.price_filled AND (d.cause = 'CLIENT') = (o.type = 'MARKET')
+               )) <> (CASE o.status WHEN 'FILLED' THEN 1 ELSE 0 END, CASE o.status WHEN 'FILLED' THEN 1 ELSE 0 END)
+    """,
+    "limit_orders_fill_at_their_price_or_better": """
+        SELECT o.id, o.side, o.price, o.price_filled
+          FROM trading_order o
+         WHERE o.type = 'LIMIT' AND o.status = 'FILLED'
+           AND CASE o.side WHEN 'BUY' THEN o.price_filled > o.price ELSE o.price_filled < o.price END
+    """,
+    "orders_reserve_margin_while_they_wait": """
+        SELECT o.id, o.status, o.margin_reserved
+          FROM trading_order o
+         WHERE (o.status = 'WORKING' AND o.margin_reserved <= 0)
+            OR (o.type = 'MARKET' AND o.margin_reserved <> 0)
+    """,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core import snapshot
-from core.api import owner_of, page_limit, whole_number
+from core.api import actor_of, owner_of, page_limit, whole_number
 from core.api.pagination import LIMIT_DEFAULT, LIMIT_MAX
 from core.api.views import APIView, ListAPIView, OperationView
 from core.audit import Actor
@@ -23,10 +23,10 @@ from core.ids import uuid7_at
 from trading import engine, errors, selectors, serializers
 from trading.explain import explain
 from trading.feeds import PushedFeed
-from trading.margin import Side
 from trading.market import Market
-from trading.models import Deal, MarginEvent, Order, Position, QuoteTick, Swap
+from trading.models import SIDES, Deal, MarginEvent, Order, Position, QuoteTick, Swap
 from trading.services import accounts as account_services
+from trading.services import changes as change_services
 from trading.services import orders as order_services
 from trading.services import positions as position_services
 from trading.services import quotes as quote_services
@@ -147,27 +147,52 @@ class PreviewView(APIView):
                 owner=owner_of(request),
                 account=terms["account"],
                 symbol=terms["symbol"],
-                side=Side(terms["side"]),
-                volume=terms["volume"],
-                tolerance=serializers.tolerance_of(terms),
+                instruction=serializers.instruction_of(terms),
             )
         )
 
 
-class OrderFilter(filters.FilterSet):
+#: An id is made moments before the row is written; so much earlier or later at most, whichever clock told the time.
+ID_SLACK = timedelta(minutes=5)
+
+
+class _MadeBetween(filters.FilterSet):
+    """`from` is included and `to` is not. Ids are by time too, so the key finds the rows and the column decides."""
+
+    made_at: ClassVar[str]
+
+    to = filters.IsoDateTimeFilter(method="before")
+
+    def since(self, rows: Any, name: str, moment: datetime) -> Any:
+        return rows.filter(**{"id__gte": uuid7_at(moment - ID_SLACK, 0), f"{self.made_at}__gte": moment})
+
+    def before(self, rows: Any, name: str, moment: datetime) -> Any:
+        return rows.filter(**{"id__lt": uuid7_at(moment + ID_SLACK, 0), f"{self.made_at}__lt": moment})
+
+
+class OrderFilter(_MadeBetween):
+    """`from` and `to` are about when an order was placed."""
+
+    made_at = "created_at"
+
     account = filters.CharFilter(field_name="account__number")
     symbol = filters.CharFilter(field_name="instrument_id")
+    side = filters.ChoiceFilter(choices=SIDES)
+    type = filters.ChoiceFilter(choices=Order.Type.choices)
     status = filters.ChoiceFilter(choices=Order.Status.choices)
     client_order_id = filters.CharFilter()
 
     class Meta:
         model = Order
-        fields = ("account", "symbol", "status", "client_order_id")
+        fields: ClassVar[list[str]] = []
+
+
+OrderFilter.base_filters["from"] = filters.IsoDateTimeFilter(method="since")
 
 
 class OrdersView(OperationView, _MarketList):
     """
-    Place a market order, or list one's orders, newest first, the rejected ones included.
+    Place an order, or list one's orders, newest first, the rejected ones included.
 
     A rejection is kept as an order too; its id is in the problem's context.
     """
@@ -192,25 +217,37 @@ class OrdersView(OperationView, _MarketList):
         return order_services.place_order(
             account=terms["account"],
             symbol=terms["symbol"],
-            side=Side(terms["side"]),
-            volume=terms["volume"],
+            instruction=serializers.instruction_of(terms),
             client_order_id=terms["client_order_id"],
-            tolerance=serializers.tolerance_of(terms),
             claim=claim,
             actor=actor,
         )
 
 
 class OrderView(APIView):
-    """One order."""
+    """One order; while it waits for its price, its prices and its expiry may be changed, or it may be cancelled."""
 
-    scopes = {"GET": "read"}
+    scopes = {"GET": "read", "PATCH": "trade", "DELETE": "trade"}
+    throttle_scope = "money"
+    refusals = errors.MODIFYING
 
     @extend_schema(responses=serializers.OrderDocument)
     def get(self, request: Request, order_id: UUID) -> Response:
-        order = selectors.orders(owner_of(request)).filter(pk=order_id).first()
-        if order is None:
-            raise NotFound
+        return self._shown(selectors.order(owner_of(request), order_id))
+
+    @extend_schema(request=serializers.OrderChangeTerms, responses=serializers.OrderDocument)
+    def patch(self, request: Request, order_id: UUID) -> Response:
+        changes: Any = serializers.OrderChangeTerms.read(request.data)
+        owner, actor = owner_of(request), actor_of(request)
+        return self._shown(change_services.modify_order(owner=owner, order_id=order_id, changes=changes, actor=actor))
+
+    @extend_schema(request=None, responses=serializers.OrderDocument)
+    def delete(self, request: Request, order_id: UUID) -> Response:
+        """Cancel it. Neither a closed market nor a freeze stands in the way; once cancelled it stays so."""
+        owner, actor = owner_of(request), actor_of(request)
+        return self._shown(change_services.cancel_order(owner=owner, order_id=order_id, actor=actor))
+
+    def _shown(self, order: Order) -> Response:
         return Response(serializers.order_document(order, selectors.market(timezone.now())))
 
 
@@ -218,13 +255,20 @@ class OrderView(APIView):
 
 
 class PositionFilter(filters.FilterSet):
+    """What ends in `from` is included and what ends in `to` is not."""
+
     account = filters.CharFilter(field_name="account__number")
     symbol = filters.CharFilter(field_name="instrument_id")
+    side = filters.ChoiceFilter(choices=SIDES)
     status = filters.ChoiceFilter(choices=Position.Status.choices)
+    opened_from = filters.IsoDateTimeFilter(field_name="opened_at", lookup_expr="gte")
+    opened_to = filters.IsoDateTimeFilter(field_name="opened_at", lookup_expr="lt")
+    closed_from = filters.IsoDateTimeFilter(field_name="closed_at", lookup_expr="gte")
+    closed_to = filters.IsoDateTimeFilter(field_name="closed_at", lookup_expr="lt")
 
     class Meta:
         model = Position
-        fields = ("account", "symbol", "status")
+        fields: ClassVar[list[str]] = []
 
 
 class PositionListView(_MarketList):
@@ -241,13 +285,25 @@ class PositionListView(_MarketList):
 
 
 class PositionView(APIView):
-    """One position with its floating profit."""
+    """One position with its floating profit; its stop loss and take profit may be changed while it is open."""
 
-    scopes = {"GET": "read"}
+    scopes = {"GET": "read", "PATCH": "trade"}
+    throttle_scope = "money"
+    refusals = errors.STOPPING
 
     @extend_schema(responses=serializers.PositionDocument)
     def get(self, request: Request, position_id: UUID) -> Response:
-        position = selectors.position(owner_of(request), position_id)
+        return self._shown(selectors.position(owner_of(request), position_id))
+
+    @extend_schema(request=serializers.PositionChangeTerms, responses=serializers.PositionDocument)
+    def patch(self, request: Request, position_id: UUID) -> Response:
+        changes: Any = serializers.PositionChangeTerms.read(request.data)
+        owner, actor = owner_of(request), actor_of(request)
+        return self._shown(
+            change_services.modify_position(owner=owner, position_id=position_id, changes=changes, actor=actor)
+        )
+
+    def _shown(self, position: Position) -> Response:
         return Response(serializers.position_document(position, selectors.market(timezone.now())))
 
 
@@ -284,15 +340,24 @@ class ClosePositionView(OperationView):
 # --- Deals ----------------------------------------------------------------------------------------------------------
 
 
-class DealFilter(filters.FilterSet):
+class DealFilter(_MadeBetween):
+    """`from` and `to` are about when a deal was executed."""
+
+    made_at = "executed_at"
+
     account = filters.CharFilter(field_name="account__number")
     symbol = filters.CharFilter(field_name="instrument_id")
     entry = filters.ChoiceFilter(choices=Deal.Entry.choices)
+    cause = filters.ChoiceFilter(choices=Deal.Cause.choices)
     position = filters.UUIDFilter(field_name="position_id")
+    order = filters.UUIDFilter(field_name="order_id")
 
     class Meta:
         model = Deal
-        fields = ("account", "symbol", "entry", "position")
+        fields: ClassVar[list[str]] = []
+
+
+DealFilter.base_filters["from"] = filters.IsoDateTimeFilter(method="since")
 
 
 class DealListView(_MarketList):
@@ -417,18 +482,19 @@ class ChangesView(APIView):
         return Response(serializers.changes_document(changes, engine.summarise(account, book, market), market))
 
 
-class MarginEventFilter(filters.FilterSet):
-    """`from` is included and `to` is not."""
+class MarginEventFilter(_MadeBetween):
+    """`from` and `to` are about when it was told."""
+
+    made_at = "created_at"
 
     kind = filters.ChoiceFilter(choices=MarginEvent.Kind.choices)
-    to = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = MarginEvent
-        fields = ("kind",)
+        fields: ClassVar[list[str]] = []
 
 
-MarginEventFilter.base_filters["from"] = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+MarginEventFilter.base_filters["from"] = filters.IsoDateTimeFilter(method="since")
 
 
 class MarginEventListView(ListAPIView[Any]):

@@ -34,3 +34,22 @@ def release(who: CastMember, *, amount: str, target: str, account: str | None = 
 def account(who: CastMember) -> dict[str, Any]:
     document: dict[str, Any] = who.api.get(f"/api/v1/trading-accounts/{who.account.number}").json()
     return document
+
+
+def preview(
+    who: CastMember, *, symbol: str = "EURUSD", side: str = "BUY", volume: str = "0.10", **more: Any
+) -> Response:
+    body = {"account": who.account.number, "symbol": symbol, "side": side, "volume": volume}
+    return who.api.post("/api/v1/orders/preview", {**body, **more})
+
+
+def change(who: CastMember, order: str, **body: Any) -> Response:
+    return who.api.patch(f"/api/v1/orders/{order}", body)
+
+
+def cancel(who: CastMember, order: str) -> Response:
+    return who.api.delete(f"/api/v1/orders/{order}")
+
+
+def stops(who: CastMember, position: str, **body: Any) -> Response:
+    return who.api.patch(f"/api/v1/positions/{position}", body)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import time, timedelta
 from decimal import Decimal
 
 from django.utils import timezone
 
-from trading.models import Quote
+from trading.models import Instrument, Quote, TradingSession
 from trading.services import instruments, quotes
 from trading.services.quotes import NewQuote, Recorded
 
@@ -48,3 +48,11 @@ def open_market() -> Push:
     instruments.load_instruments()
     push(**PRICES)
     return push
+
+
+def shut(symbol: str = "EURUSD") -> None:
+    """Close the market of an instrument until in three days."""
+    opens = timezone.now() + timedelta(days=3)
+    Instrument.objects.filter(pk=symbol).update(time_zone="UTC", calendar="")
+    TradingSession.objects.filter(instrument_id=symbol).delete()
+    TradingSession.objects.create(instrument_id=symbol, weekday=opens.weekday(), opens=time(12), closes=time(13))

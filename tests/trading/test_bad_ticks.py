@@ -174,7 +174,7 @@ def test_nothing_is_traded_on_a_bad_tick(market: Push) -> None:
         response = market_data_client().post("/api/v1/quotes", body)
         assert (response.status_code, response.json()["accepted"]) == (200, 0)
         assert account(who) == before
-        assert place(who, side="SELL", volume="0.01").json()["price"] == "1.20000"
+        assert place(who, side="SELL", volume="0.01").json()["price_filled"] == "1.20000"
         before = account(who)
     assert close(who, position).json()["price"] == "1.20000"
     assert set(Deal.objects.values_list("price", flat=True)) == {Decimal("1.2001"), Decimal("1.2")}

@@ -101,6 +101,35 @@ def test_a_limit_is_a_number_above_zero(market: Push, lots: str) -> None:
         cursor.execute("UPDATE trading_instrument SET volume_limit = %s WHERE symbol = 'EURUSD'", [lots])
 
 
+def test_so_few_lots_that_they_would_lock_nothing_are_not_opened(market: Push) -> None:
+    """A position that holds nothing could never be stopped out."""
+    Instrument.objects.filter(pk="EURUSD").update(volume_min=Decimal("0.0001"), volume_step=Decimal("0.0001"))
+    Instrument.objects.filter(pk="EURUSD").update(contract_size=Decimal(60))
+    who = trader()
+    # 0.0020 · 60 ÷ 30 = 0.004 EUR, at 1.20010 less than half a cent; 0.0021 are 0.00504 USD.
+    context = {"volume": "0.002", "symbol": "EURUSD", "min": "0.0021", "currency": "USD"}
+    assert_refused(who, "VOLUME_TOO_SMALL", context, volume="0.0020")
+    waiting = {"type": "LIMIT", "price": "1.19000"}
+    assert place(who, volume="0.0020", **waiting).json()["code"] == "VOLUME_TOO_SMALL"
+    assert place(who, volume="0.0021").json()["held"] == "0.01"
+
+
+def test_no_volume_fits_where_all_would_lock_nothing(market: Push) -> None:
+    Instrument.objects.filter(pk="EURUSD").update(contract_size=Decimal("0.0001"), volume_max=Decimal("0.05"))
+    shown = preview(trader(), volume="0.05")
+    assert shown["max_volume"] == "0"
+    (refusal,) = shown["would_reject"]
+    assert (refusal["code"], refusal["context"]["min"]) == ("VOLUME_TOO_SMALL", "0.06")
+
+
+def test_the_largest_volume_is_not_hidden_by_the_smallest(market: Push) -> None:
+    Instrument.objects.filter(pk="EURUSD").update(volume_min=Decimal("0.0001"), volume_step=Decimal("0.0001"))
+    Instrument.objects.filter(pk="EURUSD").update(contract_size=Decimal(60))
+    fits = preview(trader(), volume="0.0001")["max_volume"]
+    assert Decimal(fits) >= 1
+    assert place(trader(), volume=fits).status_code == 201
+
+
 # --- Everything an account holds ------------------------------------------------------------------------------------
 
 

@@ -43,7 +43,7 @@ def test_fills_at_the_market_within_the_deviation_or_better(
     who = trader()
     assert preview(who, side=side, price=price, max_deviation=max_deviation).json()["would_reject"] == []
     body = place(who, side=side, price=price, max_deviation=max_deviation).json()
-    assert (body["status"], body["price"]) == ("FILLED", "1.20010" if side == "BUY" else "1.20000")
+    assert (body["status"], body["price_filled"]) == ("FILLED", "1.20010" if side == "BUY" else "1.20000")
     order = who.api.get(f"/api/v1/orders/{body['id']}").json()
     assert (Decimal(order["price_expected"]), order["max_deviation"]) == (Decimal(price), max_deviation)
 

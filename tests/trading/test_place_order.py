@@ -41,7 +41,7 @@ def test_fills_a_buy_at_the_ask_and_holds_its_margin(market: Push) -> None:
     body = response.json()
     assert response.status_code == 201, body
     # 0.5 · 100,000 ÷ 30 = 1,666.67 EUR, at the ask 1.20010.
-    assert (body["status"], body["price"], body["margin"]) == ("FILLED", "1.20010", "2000.17")
+    assert (body["status"], body["price_filled"], body["margin"]) == ("FILLED", "1.20010", "2000.17")
     assert (body["commission"], body["balance"], body["held"]) == ("1.75", "9998.25", "2000.17")
     who.margin.refresh_from_db()
     assert (who.margin.balance, who.margin.held) == (Decimal("9998.25"), Decimal("2000.17"))
@@ -57,7 +57,7 @@ def test_fills_a_buy_at_the_ask_and_holds_its_margin(market: Push) -> None:
 
 def test_fills_a_sell_at_the_bid(market: Push) -> None:
     body = place(trader(), side="SELL").json()
-    assert (body["price"], body["margin"]) == ("1.20000", "400.00")
+    assert (body["price_filled"], body["margin"]) == ("1.20000", "400.00")
 
 
 def test_posts_nothing_when_there_is_no_commission(market: Push) -> None:

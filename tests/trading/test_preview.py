@@ -39,7 +39,7 @@ def test_says_what_execution_then_does(market: Push, symbol: str, side: str, vol
     done = place(who, symbol=symbol, side=side, volume=volume).json()
     assert shown["would_reject"] == []
     assert (shown["price"], shown["required_margin"], shown["commission"]) == (
-        done["price"],
+        done["price_filled"],
         done["margin"],
         done["commission"],
     )

@@ -13,7 +13,7 @@ from django.db import connection
 
 from tests.cast import CastMember, make_client
 from tests.trading import nights
-from tests.trading.calls import close, place
+from tests.trading.calls import cancel, close, place
 from tests.trading.prices import Push
 from trading import verification
 from wallets.models import Wallet
@@ -21,7 +21,7 @@ from wallets.models import Wallet
 
 @pytest.fixture
 def who(market: Push) -> CastMember:
-    """A client with a night, a hedge, a part closed at a loss, and an account the house had to make whole."""
+    """A night, a hedge, a part closed at a loss, an account the house made whole, and orders that wait or waited."""
     client = make_client(margin=Decimal("10000.00"))
     position = str(nights.hold(client, since=nights.noon(nights.MONDAY), volume="0.50"))
     assert nights.charge(nights.TUESDAY)["swaps"] == 1
@@ -31,6 +31,9 @@ def who(market: Push) -> CastMember:
     market(EURUSD=("1.14000", "1.14010"))
     close(client, position, volume="0.10")
     close(broke, lost)
+    waiting = {"type": "LIMIT", "price": "1.13000", "volume": "0.01"}
+    place(client, **waiting)
+    cancel(client, place(client, **waiting).json()["id"])
     return client
 
 
@@ -134,9 +137,47 @@ def test_finds_nothing_in_clean_books(who: CastMember) -> None:
         (
             "filled_orders_have_one_position",
             (
-                "UPDATE trading_order SET status = 'REJECTED', price_filled = NULL, reject_code = 'X'"
-                " WHERE id = (SELECT order_id FROM trading_position WHERE status = 'CLOSED')"
+                "WITH closed AS (SELECT order_id FROM trading_position WHERE status = 'CLOSED'), freed AS ("
+                " UPDATE trading_deal SET order_id = NULL WHERE order_id = (SELECT order_id FROM closed))"
+                " UPDATE trading_order SET status = 'REJECTED', price_filled = NULL, reject_code = 'X'"
+                " WHERE id = (SELECT order_id FROM closed)"
             ),
+        ),
+        (
+            "positions_are_what_was_ordered",
+            "UPDATE trading_order SET volume = volume + 1 WHERE status = 'FILLED' AND side = 'SELL'",
+        ),
+        (
+            "orders_have_a_deal_when_filled",
+            "UPDATE trading_deal SET order_id = NULL WHERE entry = 'IN' AND side = 'SELL'",
+        ),
+        (
+            "orders_have_a_deal_when_filled",
+            (
+                "UPDATE trading_deal SET order_id = (SELECT id FROM trading_order WHERE status = 'WORKING')"
+                " WHERE id = (SELECT id FROM trading_deal WHERE entry = 'OUT' LIMIT 1)"
+            ),
+        ),
+        (
+            "orders_have_a_deal_when_filled",
+            "UPDATE trading_deal SET cause = 'ORDER', batch = 1 WHERE entry = 'IN' AND side = 'SELL'",
+        ),
+        (
+            "limit_orders_fill_at_their_price_or_better",
+            (
+                "WITH turned AS ("
+                " UPDATE trading_deal SET cause = 'ORDER', batch = 1 WHERE entry = 'IN' AND side = 'SELL')"
+                " UPDATE trading_order SET type = 'LIMIT', time_in_force = 'GTC', price = price_filled + 1"
+                " WHERE status = 'FILLED' AND side = 'SELL'"
+            ),
+        ),
+        (
+            "orders_reserve_margin_while_they_wait",
+            "UPDATE trading_order SET margin_reserved = 0 WHERE status = 'WORKING'",
+        ),
+        (
+            "orders_reserve_margin_while_they_wait",
+            "UPDATE trading_order SET margin_reserved = 1 WHERE status = 'FILLED' AND side = 'SELL'",
         ),
     ],
 )

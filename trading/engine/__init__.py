@@ -6,14 +6,20 @@ from trading.engine.limits import volume_refusal
 from trading.engine.opening import (
     STOP_OUT_LEVEL,
     Opening,
-    Tolerance,
     evaluate_opening,
-    hold_to,
+    evaluate_order,
     opening_document,
     opening_inputs,
-    stop_out_price,
+)
+from trading.engine.prices import (
+    Instruction,
+    Tolerance,
+    expiry_refusal,
+    require_on_grid,
+    stop_refusals,
 )
 from trading.engine.state import AccountSummary, account_state, floating_of, largest_loss_first, summarise
+from trading.engine.stop_out import closes_first, stop_out_price
 from trading.engine.watching import MARGIN_CALL_LEVEL, bands_of, is_called
 
 __all__ = [
@@ -21,21 +27,26 @@ __all__ = [
     "STOP_OUT_LEVEL",
     "AccountSummary",
     "Closing",
+    "Instruction",
     "Opening",
     "Tolerance",
     "account_state",
     "bands_of",
+    "closes_first",
     "evaluate_closing",
     "evaluate_opening",
+    "evaluate_order",
+    "expiry_refusal",
     "floating_of",
-    "hold_to",
     "is_called",
     "largest_loss_first",
     "opening_document",
     "opening_inputs",
     "price_text",
     "quote_inputs",
+    "require_on_grid",
     "stop_out_price",
+    "stop_refusals",
     "summarise",
     "terms_of",
     "trimmed",

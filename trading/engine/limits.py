@@ -12,7 +12,13 @@ from core.money import CURRENCIES, show
 from trading import margin
 from trading.engine.figures import trimmed
 from trading.engine.state import exposure_of
-from trading.errors import ExposureLimitReached, VolumeInvalid, VolumeLimitReached
+from trading.errors import (
+    ExposureLimitReached,
+    PositionsLimitReached,
+    VolumeInvalid,
+    VolumeLimitReached,
+    WorkingOrdersLimitReached,
+)
 from trading.margin import Side
 from trading.market import Book, Market, OpenPosition, WorkingOrder
 from trading.models import Instrument
@@ -34,6 +40,39 @@ def volume_refusal(instrument: Instrument, volume: Decimal) -> VolumeInvalid | N
         step=trimmed(step),
         nearest=trimmed(nearest),
     )
+
+
+def least_volume(instrument: Instrument, locks: Callable[[Decimal], bool]) -> Decimal:
+    """
+    The smallest volume on the grid whose margin does not round to nothing; beyond the largest if there is none.
+
+    `locks(volume)` says whether so many lots lock anything; more never lock less.
+    """
+    low: Decimal = instrument.volume_min
+    high: Decimal = instrument.volume_max
+    step: Decimal = instrument.volume_step
+    if locks(low):
+        return low
+    nothing = int((low / step).to_integral_value(rounding=ROUND_FLOOR))
+    something = int((high / step).to_integral_value(rounding=ROUND_FLOOR)) + 1
+    while something - nothing > 1:
+        middle = (nothing + something) // 2
+        nothing, something = (nothing, middle) if locks(middle * step) else (middle, something)
+    return something * step
+
+
+def count_refusal(book: Book, *, waits: bool) -> PositionsLimitReached | WorkingOrdersLimitReached | None:
+    """
+    Why one more would be too many; None if it would not.
+
+    Positions are counted when one is opened: an order that waits only has to find room among those that wait, and is
+    asked again when its price has come.
+    """
+    if waits and len(book.orders) >= settings.WORKING_ORDERS_MAX:
+        return WorkingOrdersLimitReached(count=len(book.orders), max=settings.WORKING_ORDERS_MAX)
+    if not waits and len(book.positions) >= settings.POSITIONS_MAX:
+        return PositionsLimitReached(count=len(book.positions), max=settings.POSITIONS_MAX)
+    return None
 
 
 def volume_limit_refusal(

@@ -1,4 +1,4 @@
-"""What opening a position would mean: execution, a working order's trigger and a preview reckon alike."""
+"""What an order would mean: its execution, what it reserves while it waits, and its preview are reckoned alike."""
 
 from __future__ import annotations
 
@@ -8,31 +8,29 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from django.conf import settings
-
 from accounts.models import TradingAccount
-from core.errors import DomainError, Malformed
-from core.money import CURRENCIES, PrecisionExceeded, show
+from core.errors import DomainError
+from core.money import CURRENCIES, show
 from trading import margin
 from trading.engine.figures import price_text, quote_inputs, terms_of, trimmed
-from trading.engine.limits import limit, volume_refusal
+from trading.engine.limits import count_refusal, least_volume, limit, volume_refusal
+from trading.engine.prices import Instruction, deviation_refusal, expiry_refusal, price_refusals
 from trading.engine.state import account_state
 from trading.errors import (
     ConversionRateUnavailable,
-    DeviationExceeded,
     InstrumentNotTradable,
     MarginInsufficient,
     MarketClosed,
-    PositionsLimitReached,
     QuoteStale,
     QuoteUnavailable,
     SelfTradingDisabled,
     TradingFrozen,
     TradingHalted,
+    VolumeTooSmall,
 )
 from trading.leverage import Leverage, leverage_of
 from trading.margin import AccountState, Charge, Margin, Price, Rates, Side
-from trading.market import Book, Market, OpenPosition, Tick
+from trading.market import Book, Market, Tick
 from trading.models import Instrument
 from wallets.ledger import LockedWallet
 from wallets.models import Wallet
@@ -56,14 +54,6 @@ _SIDES_BARRED = {
     Instrument.TradeMode.CLOSE_ONLY: {Side.BUY, Side.SELL},
     Instrument.TradeMode.DISABLED: {Side.BUY, Side.SELL},
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """The price a client saw, and by how many points the fill may be worse; a better fill is always welcome."""
-
-    price: Decimal
-    points_max: int
 
 
 @dataclass(slots=True)
@@ -99,41 +89,77 @@ def evaluate_opening(
     book: Book,
     market: Market,
 ) -> Opening:
-    """
-    Reckon everything about opening `volume` lots now: the function behind execution and preview alike.
+    """Reckon everything about opening `volume` lots at the market now; `book` is without the order that asks for it."""
+    return evaluate_order(
+        Instruction(side, volume),
+        account=account,
+        wallet=wallet,
+        kill_switches=kill_switches,
+        instrument=instrument,
+        book=book,
+        market=market,
+    )
 
-    It never raises a refusal: it collects them, so that a preview can show them all and execution takes the first.
+
+def evaluate_order(
+    instruction: Instruction,
+    *,
+    account: TradingAccount,
+    wallet: LockedWallet | Wallet,
+    kill_switches: frozenset[str],
+    instrument: Instrument,
+    book: Book,
+    market: Market,
+) -> Opening:
     """
-    opening = Opening(side=side, volume=volume, leverage=leverage_of(account, instrument, market))
+    Reckon everything about an order: the function behind execution, a working order's reserve and a preview alike.
+
+    An order that waits is reckoned as if it were filled at its own price, while what the account has now is worth what
+    it is at the market's. It never raises a refusal: it collects them, so that a preview can show them all and
+    execution takes the first.
+    """
+    leverage = leverage_of(account, instrument, market)
+    opening = Opening(side=instruction.side, volume=instruction.volume, leverage=leverage)
     refusals = opening.refusals
-    refusals.extend(_gates(account, wallet, kill_switches, instrument, side))
+    refusals.extend(_gates(account, wallet, kill_switches, instrument, opening.side))
     try:
         market.require_open(instrument.symbol)
     except MarketClosed as refusal:
         refusals.append(refusal)
-    if (invalid := volume_refusal(instrument, volume)) is not None:
-        refusals.append(invalid)
-    if len(book.positions) >= settings.POSITIONS_MAX:
-        refusals.append(PositionsLimitReached(count=len(book.positions), max=settings.POSITIONS_MAX))
+    _append(refusals, volume_refusal(instrument, opening.volume))
+    _append(refusals, count_refusal(book, waits=instruction.waits))
+    _append(refusals, expiry_refusal(instruction.expires_at, market.now))
     try:
-        opening.tick = market.fresh(instrument.symbol)
+        tick = market.fresh(instrument.symbol)
+        refusals.extend(price_refusals(instruction, instrument=instrument, tick=tick))
+        opening.tick = instruction.supposed(tick, instrument)
         opening.state_before = account_state(wallet, book.positions, market)
         is_within_limits = limit(
             refusals=refusals,
             instrument=instrument,
-            side=side,
-            volume=volume,
-            price=opening.tick.price.to_open(side),
+            side=opening.side,
+            volume=opening.volume,
+            price=opening.tick.price.to_open(opening.side),
             currency=wallet.currency,
             book=book,
             market=market,
         )
         _reckon(opening, wallet, instrument, book, market, is_within_limits)
+        if instruction.tolerance is not None:
+            price = opening.tick.price.to_open(opening.side)
+            tolerance = instruction.tolerance
+            late = deviation_refusal(price, side=opening.side, tolerance=tolerance, instrument=instrument)
+            _append(refusals, late)
     except margin.RateUnavailable as missing:
         refusals.append(ConversionRateUnavailable(source=missing.source, target=missing.target))
     except (QuoteUnavailable, QuoteStale, ConversionRateUnavailable) as refusal:
         refusals.append(refusal)
     return opening
+
+
+def _append(refusals: list[DomainError], refusal: DomainError | None) -> None:
+    if refusal is not None:
+        refusals.append(refusal)
 
 
 def _gates(
@@ -158,35 +184,6 @@ def _gates(
         yield InstrumentNotTradable(symbol=instrument.symbol, trade_mode=instrument.trade_mode, side=side.value)
 
 
-def hold_to(opening: Opening, tolerance: Tolerance | None, instrument: Instrument) -> None:
-    """
-    Refuse an opening whose price is further from the expected one than the client accepts.
-
-    Only what is worse counts: slippage in the client's favour always fills, and fills at the better price.
-
-    :raises Malformed: if the expected price has more digits than the instrument
-    """
-    if tolerance is None:
-        return
-    point = Decimal(1).scaleb(-instrument.digits)
-    if tolerance.price % point:
-        message = f"{instrument.symbol} has {instrument.digits} decimals."
-        raise Malformed(errors=[{"field": "price", "code": PrecisionExceeded.code, "message": message}])
-    if opening.price is None:
-        return
-    points_worse = int((opening.price - tolerance.price) * opening.side.sign / point)
-    if points_worse > tolerance.points_max:
-        opening.refusals.append(
-            DeviationExceeded(
-                symbol=instrument.symbol,
-                price=price_text(opening.price, instrument),
-                expected=price_text(tolerance.price, instrument),
-                deviation=points_worse,
-                max_deviation=tolerance.points_max,
-            )
-        )
-
-
 def _reckon(
     opening: Opening,
     wallet: LockedWallet | Wallet,
@@ -200,6 +197,7 @@ def _reckon(
     assert opening.state_before is not None
     before, currency, spoken_for = opening.state_before, wallet.currency, book.held_with()
     free = before.free_margin - book.reserved
+    supposed = replace(market, ticks={**market.ticks, instrument.symbol: opening.tick})
     cost = partial(
         _cost,
         side=opening.side,
@@ -207,7 +205,7 @@ def _reckon(
         instrument=instrument,
         leverage=opening.leverage.applied,
         currency=currency,
-        rates=market.rates(fresh_only=True),
+        rates=supposed.rates(fresh_only=True),
     )
 
     def required(volume: Decimal) -> Decimal:
@@ -224,13 +222,16 @@ def _reckon(
         floating=before.floating - opening.spread_cost,
         held=opening.held_after,
     )
+    least = least_volume(instrument, lambda volume: bool(cost(volume)[0].amount))
     opening.max_volume = margin.max_volume(
         free_margin=free,
         required=lambda volume: required(volume) if is_within_limits(volume) else _UNAFFORDABLE,
-        volume_min=instrument.volume_min,
+        volume_min=least,
         volume_max=instrument.volume_max,
         volume_step=instrument.volume_step,
     )
+    if not opening.margin.amount:
+        opening.refusals.append(_nothing_locked(opening, instrument, least, currency))
     if (needed := required(opening.volume)) > free:
         opening.refusals.append(_margin_refusal(needed, free, currency, opening.max_volume))
 
@@ -271,6 +272,12 @@ def _cost(
     return locked, charge, -loss.amount
 
 
+def _nothing_locked(opening: Opening, instrument: Instrument, least: Decimal, currency: str) -> VolumeTooSmall:
+    return VolumeTooSmall(
+        volume=trimmed(opening.volume), symbol=instrument.symbol, min=trimmed(least), currency=currency
+    )
+
+
 def _margin_refusal(needed: Decimal, free: Decimal, currency: str, max_volume: Decimal) -> MarginInsufficient:
     return MarginInsufficient(
         required=show(needed, currency),
@@ -279,60 +286,6 @@ def _margin_refusal(needed: Decimal, free: Decimal, currency: str, max_volume: D
         currency=currency,
         max_volume=trimmed(max_volume),
     )
-
-
-def stop_out_price(
-    opening: Opening,
-    *,
-    instrument: Instrument,
-    wallet: LockedWallet | Wallet,
-    book: Book,
-    market: Market,
-) -> Decimal | None:
-    """
-    The instrument's bid at which the account would be stopped out, all else unchanged; None if no price does.
-
-    Found by bisection over whole ticks, with the account reckoned at each price as it would be then (conversion
-    through the moving pair included), because no closed formula covers an account kept in the base currency.
-    """
-    if opening.tick is None or opening.state_after is None or opening.held_after is None or opening.price is None:
-        return None
-    new = OpenPosition(
-        id=wallet.id,  # not a position yet: nothing looks it up
-        number=0,
-        symbol=instrument.symbol,
-        side=opening.side,
-        volume=opening.volume,
-        price_open=opening.price,
-        margin_locked=ZERO,
-    )
-    tick, balance, held = opening.tick, opening.state_after.balance, opening.held_after
-    everything = [*book.positions, new]
-    step = instrument.tick_size
-
-    def is_stopped_out(ticks_away: int) -> bool:
-        shift = ticks_away * step
-        moved = replace(tick, bid=tick.bid + shift, ask=tick.ask + shift)
-        then = replace(market, ticks={**market.ticks, instrument.symbol: moved})
-        floating = account_state(wallet, everything, then).floating
-        level = AccountState(balance, wallet.credit, floating, held).margin_level
-        return level is not None and level < STOP_OUT_LEVEL
-
-    if is_stopped_out(0):
-        return tick.bid
-    net = sum((one.side.sign * one.volume for one in everything if one.symbol == instrument.symbol), start=ZERO)
-    if net == 0:
-        return None
-    direction = -1 if net > 0 else 1
-    far = int(tick.bid / step) - 1 if direction < 0 else int(tick.bid / step) * 9
-    if far < 1 or not is_stopped_out(direction * far):
-        return None
-    near = 0
-    while far - near > 1:
-        middle = (near + far) // 2
-        near, far = (near, middle) if is_stopped_out(direction * middle) else (middle, far)
-    stopped_out_at: Decimal = tick.bid + direction * far * step
-    return stopped_out_at
 
 
 def opening_inputs(opening: Opening, instrument: Instrument, currency: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An order is filled at our price under the client's wallet lock, or kept with the reason why not."""
+"""An order is filled at our price under the client's wallet lock, waits for its own, or is kept with why not."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from core.ids import uuid7
 from core.models import KillSwitch
 from core.money import show
 from trading import engine, execution, selectors
-from trading.engine import Opening, Tolerance
+from trading.engine import Instruction, Opening
 from trading.errors import ClientOrderIdTaken, InstrumentNotFound
 from trading.execution import Mandate
-from trading.margin import Side
+from trading.margin import AccountState
+from trading.market import Market, WorkingOrder
 from trading.models import Instrument, Order, Position
 from trading.watch import Kind, LockedAccount, touch
 from wallets import ledger
@@ -42,8 +43,8 @@ class _Ticket:
 
     locked: LockedAccount
     instrument: Instrument
+    instruction: Instruction
     opening: Opening
-    tolerance: Tolerance | None
     client_order_id: str | None
     order_id: UUID
 
@@ -52,89 +53,83 @@ class _Ticket:
 @transaction.atomic(durable=True)
 @exactly_once(OPEN)
 def place_order(
-    *,
-    account: str,
-    symbol: str,
-    side: Side,
-    volume: Decimal,
-    client_order_id: str | None,
-    tolerance: Tolerance | None = None,
-    claim: Claim,
-    actor: Actor,
+    *, account: str, symbol: str, instruction: Instruction, client_order_id: str | None, claim: Claim, actor: Actor
 ) -> Answer:
     """
-    Fill a market order at the current price, or store it as rejected, exactly once per claim.
+    Fill a market order at the current price, let a limit or stop order wait for its own, or store it as rejected.
 
-    `account` is a trading account's number, `volume` in lots. A rejection is a business answer: the order is kept with
-    its code and numbers, nothing else changes, and the answer names the order in its context.
-    With a `tolerance`, a fill at a worse price than it allows is refused.
+    Exactly once per claim. `account` is a trading account's number. A rejection is a business answer: the order is kept
+    with its code and numbers, nothing else changes, and the answer names the order in its context. An order that waits
+    holds no money and costs nothing, but what it would lock has to be free, and stays spoken for.
 
     :raises TradingAccountNotFound, InstrumentNotFound: if there is no such thing for this client
     :raises ClientOrderIdTaken: if the account has an order of that name, with its id
-    :raises Malformed: if the expected price has more digits than the instrument
+    :raises Malformed: if a price is not on the instrument's grid, with the nearest that is
     """
-    assert volume > 0, "serializers refuse volumes that are not positive"
     trading_account = selectors.trading_account(claim.owner, account)
-    now = timezone.now()
-    market = selectors.market(now)
-    instrument = market.instruments.get(symbol)
-    if instrument is None:
-        raise InstrumentNotFound(symbol=symbol)
+    market = selectors.market(timezone.now())
+    instrument = _instrument(market, symbol)
+    engine.require_on_grid(instrument, instruction)
 
     (wallet,) = ledger.lock_wallets_by_id(trading_account.wallet_id)
 
     _require_new(trading_account, client_order_id)
     locked = LockedAccount(trading_account, wallet, selectors.book(trading_account.id), market)
-    opening = engine.evaluate_opening(
+    opening = engine.evaluate_order(
+        instruction,
         account=trading_account,
         wallet=wallet,
         kill_switches=wallet.kill_switches,
         instrument=instrument,
-        side=side,
-        volume=volume,
         book=locked.book,
         market=market,
     )
-    engine.hold_to(opening, tolerance, instrument)
-    ticket = _Ticket(locked, instrument, opening, tolerance, client_order_id, uuid7())
+    ticket = _Ticket(locked, instrument, instruction, opening, client_order_id, uuid7())
     if opening.refusals:
         return _reject(ticket, opening.refusals[0], claim)
-    return _fill(ticket, claim, actor)
+    return _wait(ticket, claim) if instruction.waits else _fill(ticket, claim, actor)
 
 
-def preview_order(
-    *, owner: UUID, account: str, symbol: str, side: Side, volume: Decimal, tolerance: Tolerance | None = None
-) -> dict[str, Any]:
+def preview_order(*, owner: UUID, account: str, symbol: str, instruction: Instruction) -> dict[str, Any]:
     """
     What `place_order` would do now, by the same reckoning, without a lock and without doing it.
 
     :raises TradingAccountNotFound, InstrumentNotFound: if there is no such thing for this client
-    :raises Malformed: if the expected price has more digits than the instrument
+    :raises Malformed: if a price is not on the instrument's grid, with the nearest that is
     """
     trading_account = selectors.trading_account(owner, account)
     market = selectors.market(timezone.now())
-    instrument = market.instruments.get(symbol)
-    if instrument is None:
-        raise InstrumentNotFound(symbol=symbol)
+    instrument = _instrument(market, symbol)
+    engine.require_on_grid(instrument, instruction)
     wallet, book = trading_account.wallet, selectors.book(trading_account.id)
-    opening = engine.evaluate_opening(
+    opening = engine.evaluate_order(
+        instruction,
         account=trading_account,
         wallet=wallet,
         kill_switches=frozenset(KillSwitch.objects.filter(engaged=True).values_list("scope", flat=True)),
         instrument=instrument,
-        side=side,
-        volume=volume,
         book=book,
         market=market,
     )
-    engine.hold_to(opening, tolerance, instrument)
     stop_out = engine.stop_out_price(opening, instrument=instrument, wallet=wallet, book=book, market=market)
+    first = engine.closes_first(opening, stop_out, instrument=instrument, wallet=wallet, book=book, market=market)
+    reserved = opening.margin.amount if instruction.waits and opening.margin else None
     return engine.opening_document(opening, instrument, wallet.currency, stop_out) | {
         "account": trading_account.number,
         "symbol": symbol,
-        "side": side.value,
-        "volume": engine.trimmed(volume),
+        "side": instruction.side.value,
+        "type": instruction.type.value,
+        "volume": engine.trimmed(instruction.volume),
+        "reserved_margin": None if reserved is None else show(reserved, wallet.currency),
+        "closes_first": first,
     }
+
+
+def _instrument(market: Market, symbol: str) -> Instrument:
+    instrument = market.instruments.get(symbol)
+    if instrument is None:
+        raise InstrumentNotFound(symbol=symbol)
+    return instrument
 
 
 def _require_new(account: TradingAccount, client_order_id: str | None) -> None:
@@ -156,25 +151,56 @@ def _reject(ticket: _Ticket, refusal: DomainError, claim: Claim) -> Answer:
 
 
 def _store_order(ticket: _Ticket, claim: Claim, *, status: Order.Status, refusal: DomainError | None = None) -> Order:
-    now = timezone.now()
-    return Order.objects.create(
+    now, asked, opening = timezone.now(), ticket.instruction, ticket.opening
+    order = Order(
         id=ticket.order_id,
         owner_id=claim.owner,
         account=ticket.locked.account,
         instrument=ticket.instrument,
-        side=ticket.opening.side.value,
-        type=Order.Type.MARKET,
-        volume=ticket.opening.volume,
+        side=asked.side.value,
+        type=asked.type,
+        volume=asked.volume,
+        price=asked.price,
+        stop_loss=asked.stop_loss,
+        take_profit=asked.take_profit,
+        time_in_force=asked.time_in_force,
+        expires_at=asked.expires_at,
         client_order_id=ticket.client_order_id,
-        status=status,
+        status=Order.Status.NEW,
         reject_code=refusal.code if refusal else "",
         reject_context=refusal.context if refusal else None,
-        price_expected=ticket.tolerance.price if ticket.tolerance else None,
-        deviation_max=ticket.tolerance.points_max if ticket.tolerance else None,
-        price_filled=None if refusal else ticket.opening.price,
+        price_expected=asked.tolerance.price if asked.tolerance else None,
+        deviation_max=asked.tolerance.points_max if asked.tolerance else None,
+        watched_after=ticket.locked.market.batch,
         idempotency_digest=claim.digest,
         created_at=now,
         updated_at=now,
+    )
+    order.move_to(status)
+    if status == Order.Status.FILLED:
+        order.price_filled = opening.price
+    elif status == Order.Status.WORKING:
+        assert opening.margin
+        order.margin_reserved = opening.margin.amount
+    order.save(force_insert=True)
+    return order
+
+
+def _wait(ticket: _Ticket, claim: Claim) -> Answer:
+    """Store the order as working: what it would lock is spoken for from now on, and later prices trigger it."""
+    locked, state = ticket.locked, ticket.opening.state_before
+    assert state
+    order = _store_order(ticket, claim, status=Order.Status.WORKING)
+    locked.book = locked.book.with_order(WorkingOrder.of(order))
+    locked.note(Kind.ORDER, order.id)
+    touch(locked, now=order.created_at)
+    transaction.on_commit(partial(logger.info, "trading.order.placed", order_id=str(order.id)), robust=True)
+    return _receipt(
+        ticket,
+        state,
+        status=order.status,
+        margin_reserved=show(order.margin_reserved, locked.wallet.currency),
+        created_at=order.created_at,
     )
 
 
@@ -182,41 +208,67 @@ def _fill(ticket: _Ticket, claim: Claim, actor: Actor) -> Answer:
     """Write order, position and deal, hold the margin and charge the commission; every figure is known by now."""
     mandate = Mandate(actor=actor, now=timezone.now(), claim=claim)
     order = _store_order(ticket, claim, status=Order.Status.FILLED)
-    receipt = partial(_receipt, ticket=ticket, now=mandate.now)
+    receipt = partial(_filled_receipt, ticket=ticket, now=mandate.now)
     opened = execution.open_position(ticket.locked, order, ticket.opening, mandate=mandate, receipt=receipt)
     touch(ticket.locked, now=mandate.now)
     assert opened.answer is not None
     return opened.answer
 
 
-def _receipt(posting: Posting | None, position: Position, deal_id: UUID, *, ticket: _Ticket, now: datetime) -> Answer:
-    opening, wallet = ticket.opening, ticket.locked.wallet
+def _filled_receipt(
+    posting: Posting | None, position: Position, deal_id: UUID, *, ticket: _Ticket, now: datetime
+) -> Answer:
+    opening, currency = ticket.opening, ticket.locked.wallet.currency
     assert opening.margin
     assert opening.commission
     assert opening.price is not None
     assert opening.state_after is not None
-    currency = wallet.currency
-    return Answer.of(
-        {
-            "id": ticket.order_id,
-            "account": ticket.locked.account.number,
-            "symbol": ticket.instrument.symbol,
-            "side": opening.side.value,
-            "type": Order.Type.MARKET,
-            "volume": engine.trimmed(opening.volume),
-            "client_order_id": ticket.client_order_id,
-            "status": Order.Status.FILLED,
-            "price": engine.price_text(opening.price, ticket.instrument),
-            "position": {"id": position.id, "number": position.number},
-            "deal": deal_id,
-            "transaction": None if posting is None else posting.id,
-            "margin": show(opening.margin.amount, currency),
-            "commission": show(opening.commission.amount, currency),
-            "balance": show(opening.state_after.balance, currency),
-            "held": show(opening.state_after.held, currency),
-            "free_margin": show(opening.state_after.free_margin, currency),
-            "currency": currency,
-            "created_at": now,
-        },
-        effect_id=ticket.order_id,
+    return _receipt(
+        ticket,
+        opening.state_after,
+        status=Order.Status.FILLED,
+        price_filled=engine.price_text(opening.price, ticket.instrument),
+        position={"id": position.id, "number": position.number},
+        deal=deal_id,
+        transaction=None if posting is None else posting.id,
+        margin=show(opening.margin.amount, currency),
+        commission=show(opening.commission.amount, currency),
+        created_at=now,
     )
+
+
+def _receipt(ticket: _Ticket, state: AccountState, **outcome: Any) -> Answer:
+    """What was asked for, what became of it, and what the account is worth then."""
+    asked, currency = ticket.instruction, ticket.locked.wallet.currency
+
+    def price(value: Decimal | None) -> str | None:
+        return None if value is None else engine.price_text(value, ticket.instrument)
+
+    document = {
+        "id": ticket.order_id,
+        "account": ticket.locked.account.number,
+        "symbol": ticket.instrument.symbol,
+        "side": asked.side.value,
+        "type": asked.type,
+        "volume": engine.trimmed(asked.volume),
+        "price": price(asked.price),
+        "stop_loss": price(asked.stop_loss),
+        "take_profit": price(asked.take_profit),
+        "time_in_force": asked.time_in_force,
+        "expires_at": asked.expires_at,
+        "client_order_id": ticket.client_order_id,
+        "status": None,
+        "price_filled": None,
+        "position": None,
+        "deal": None,
+        "transaction": None,
+        "margin": None,
+        "margin_reserved": None,
+        "commission": None,
+        "balance": show(state.balance, currency),
+        "held": show(state.held, currency),
+        "free_margin": show(state.free_margin, currency),
+        "currency": currency,
+        "created_at": None,
+    }
+    return Answer.of(document | outcome, effect_id=ticket.order_id)
