@@ -39,14 +39,14 @@ SELECT batch FROM trading_riskcursor WHERE id = 1 ORDER BY id FOR NO KEY UPDATE 
 """
 # A statement of its own, after the lock: it has to see what the last holder has committed.
 _DUE_SQL = """
-SELECT EXISTS (SELECT FROM trading_risktask t WHERE t.failed_at IS NULL), b.number, b.received_at,
-       set_config('enable_seqscan', 'off', true)
+SELECT EXISTS (SELECT FROM trading_risktask t WHERE t.failed_at IS NULL), b.number, b.received_at
   FROM (SELECT) one
   LEFT JOIN LATERAL (SELECT p.number, p.received_at
                        FROM trading_pricebatch p
                       WHERE p.number > %(cursor)s::bigint
                       ORDER BY p.number LIMIT 1) b ON true
 """
+_BY_INDEX_SQL = "SELECT set_config('enable_seqscan', 'off', true)"
 _TOUCHED_SQL = (Path(__file__).parent / "sql" / "put_down_touched.sql").read_text()
 # Money that came or went without anybody touching the account's watch: a deposit, or an adjustment by staff.
 _MOVED_SQL = """
@@ -113,17 +113,17 @@ def lock_cursor() -> int | None:
 def due(cursor: int) -> Due:
     """What comes next. The caller holds the cursor, and may put down tasks when nothing is unfinished."""
     db.require_transaction()
-    unfinished, number, received_at, _ = db.fetch_all(_DUE_SQL, {"cursor": cursor})[0]
-    return Due(unfinished, number, received_at)
+    return Due(*db.fetch_all(_DUE_SQL, {"cursor": cursor})[0])
 
 
 def put_down_touched(*, batch: int, since: datetime, expired_by: datetime, now: datetime) -> int:
     """
     Put down every account that a batch's prices touch, with those still the latest from `since` on; how many.
 
-    Orders that expire by `expired_by` are touched too. Comes after `due`, which tells the planner to use indexes.
+    Orders that expire by `expired_by` are touched too.
     """
     db.require_transaction()
+    db.fetch_all(_BY_INDEX_SQL, {})
     params = {"batch": batch, "since": since, "expired_by": expired_by, "now": now}
     ((accounts,),) = db.fetch_all(_TOUCHED_SQL, params)
     return int(accounts)

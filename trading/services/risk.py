@@ -105,11 +105,9 @@ def look_around(*, now: datetime, is_sweep: bool) -> int:
     if due.unfinished:
         return 0
     expired_by = now - EXPIRY_GRACE if due.number is None else EVER
+    moved = selection.put_down_moved(batch=cursor, now=now) if is_sweep else 0
     since = EVER if is_sweep else NEVER
-    accounts = selection.put_down_touched(batch=cursor, since=since, expired_by=expired_by, now=now)
-    if is_sweep:
-        accounts += selection.put_down_moved(batch=cursor, now=now)
-    return accounts
+    return moved + selection.put_down_touched(batch=cursor, since=since, expired_by=expired_by, now=now)
 
 
 @retry_on_conflict

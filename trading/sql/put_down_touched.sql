@@ -1,8 +1,8 @@
 -- Put down a task for every account that a price batch touches, and let the cursor know.
 --
 -- Each price looks into the indexes that are sorted by what waits for it, so the time this takes grows with what is
--- touched and not with what is open. The caller has turned sequential scans off: nothing is estimated about prices, and
--- a third of a table, which is the planner's guess for "above some number", would be read from end to end.
+-- touched and not with what is open. The caller has turned sequential scans off: the planner cannot know what a price will
+-- be, takes "above it" for a third of the table, and would read that from end to end.
 --
 -- A price is compared with what it did not know yet: `watched_after` is the batch that was known when an order, a stop
 -- or a target was set, so only later ones count.
@@ -75,7 +75,9 @@ WITH ticks AS MATERIALIZED (
     -- A task that was put aside stays as it is and catches up by itself. Updating it waits for whoever is at it right
     -- now, so that it is either still there, and will come by this batch, or gone, and put down anew.
     INSERT INTO trading_risktask AS known (account_id, owner_id, batch, attempts, error, created_at)
-    SELECT DISTINCT account_id, owner_id, %(batch)s::bigint, 0, '', %(now)s::timestamptz FROM touched
+    SELECT DISTINCT ON (account_id) account_id, owner_id, %(batch)s::bigint, 0, '', %(now)s::timestamptz
+      FROM touched
+     ORDER BY account_id
         ON CONFLICT (account_id) DO UPDATE SET created_at = known.created_at
     RETURNING account_id
 ), moved AS (
