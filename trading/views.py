@@ -482,18 +482,19 @@ class ChangesView(APIView):
         return Response(serializers.changes_document(changes, engine.summarise(account, book, market), market))
 
 
-class MarginEventFilter(filters.FilterSet):
-    """`from` is included and `to` is not."""
+class MarginEventFilter(_MadeBetween):
+    """`from` and `to` are about when it was told."""
+
+    made_at = "created_at"
 
     kind = filters.ChoiceFilter(choices=MarginEvent.Kind.choices)
-    to = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = MarginEvent
-        fields = ("kind",)
+        fields: ClassVar[list[str]] = []
 
 
-MarginEventFilter.base_filters["from"] = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+MarginEventFilter.base_filters["from"] = filters.IsoDateTimeFilter(method="since")
 
 
 class MarginEventListView(ListAPIView[Any]):

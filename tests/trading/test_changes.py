@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from core import snapshot
-from core.ids import uuid7, uuid7_at
+from core.ids import uuid7_at
 from tests.cast import CastMember, api_client, bob, make_client, market_data_client
 from tests.database import Clone
 from tests.trading import nights
@@ -406,9 +406,10 @@ def test_purgers_side_by_side_delete_each_change_once(committed_db: Clone, commi
 
 def store_event(who: CastMember, *, days_ago: int = 0, **facts: Any) -> MarginEvent:
     """A margin event as an engine leaves one."""
+    moment = timezone.now() - timedelta(days=days_ago)
     return MarginEvent.objects.create(
         **{
-            "id": uuid7(),
+            "id": uuid7_at(moment, 1),
             "owner": who.user,
             "account": who.account,
             "kind": MarginEvent.Kind.MARGIN_CALL,
@@ -416,7 +417,7 @@ def store_event(who: CastMember, *, days_ago: int = 0, **facts: Any) -> MarginEv
             "equity": Decimal("900.00"),
             "held": Decimal("1200.00"),
             "report": {"level": "75.00"},
-            "created_at": timezone.now() - timedelta(days=days_ago),
+            "created_at": moment,
             **facts,
         }
     )
