@@ -51,7 +51,7 @@ def populate(first: int, last: int) -> None:
 def plan() -> str:
     """How the last batch's accounts are found, with the pages that were looked at; nothing of it stays."""
     now = timezone.now()
-    params = {
+    params: dict[str, Any] = {
         "batch": PriceClock.objects.get().number,
         "since": now - timedelta(hours=1),
         "expired_by": now,
