@@ -11,6 +11,7 @@ from threading import Thread
 from time import sleep
 from typing import Any
 
+import psycopg
 import pytest
 import time_machine
 from django.core.management import CommandError, call_command
@@ -46,8 +47,9 @@ from trading.models import (
     RiskCursor,
     RiskTask,
 )
-from trading.services import quotes
+from trading.services import quotes, risk
 from trading.services.quotes import NewQuote
+from trading.services.risk import Memory, Progress
 
 # The market of these tests quotes EURUSD at 1.20000/1.20010.
 
@@ -139,13 +141,15 @@ def engines_at_work(count: int) -> tuple[list[Thread], list[Any]]:
     return threads, commands
 
 
-def play(batches: list[Any], engines: int) -> tuple[list[Any], list[Any], list[Any]]:
-    """The outcome when so many engines run while the prices come; with none, one comes when all is over."""
+def play(batches: list[Any], engines: int, *, late: bool) -> tuple[list[Any], list[Any], list[Any]]:
+    """The outcome when so many engines run while the prices come, or when all of them have come."""
+    for batch in batches if late else []:
+        prices.push(**batch)
     threads, commands = engines_at_work(engines)
     try:
-        for batch in batches:
+        for batch in [] if late else batches:
             prices.push(**batch)
-        while engines and RiskCursor.objects.get().batch < PriceClock.objects.get().number:
+        while RiskCursor.objects.get().batch < PriceClock.objects.get().number:
             sleep(0.01)
     finally:
         for command in commands:
@@ -157,20 +161,50 @@ def play(batches: list[Any], engines: int) -> tuple[list[Any], list[Any], list[A
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_two_engines_and_a_late_one_do_what_one_does(market: Push, committed_db: Clone, seed: int) -> None:
+def test_two_engines_and_late_ones_do_what_one_does(market: Push, committed_db: Clone, seed: int) -> None:
     outcomes = []
-    for engines in (1, 2, 0):
+    for engines, late in ((1, False), (2, False), (1, True), (3, True)):
         connection.close()
         committed_db.restore()
         prices.open_market()
         populate(seed)
-        outcomes.append(play(script(seed), engines))
+        outcomes.append(play(script(seed), engines, late=late))
         books_are_clean()
         assert Deal.objects.exclude(batch=None).count() == len(outcomes[-1][0])
-    alone, together, late = outcomes
+    alone, *others = outcomes
     assert {row[4] for row in alone[0]} >= {"ORDER", "STOP_LOSS", "TAKE_PROFIT", "STOP_OUT"}, "something of everything"
-    assert together == alone
-    assert late == alone
+    for other in others:
+        assert other == alone
+
+
+def test_a_batch_waits_for_the_last_account_of_the_one_before(market: Push) -> None:
+    whos = [trader(), trader()]
+    positions = [opened(who, stop_loss=stop) for who, stop in zip(whos, ("1.19500", "1.19000"), strict=True)]
+    orders = [waiting(who, "1.19200") for who in whos]
+    for bid in ("1.19400", "1.18900"):
+        market(EURUSD=at(bid))
+    first, progress = PriceClock.objects.get().number - 1, []
+    memory = Memory()
+    for _ in range(4):
+        progress.append((risk.advance(now=timezone.now()).name, RiskCursor.objects.get().batch - first))
+        risk.work_off(memory=memory)
+    assert progress == [("PUT_DOWN", 0), ("PUT_DOWN", 1), ("WAITING", 1), ("UP_TO_DATE", 1)]
+    assert [Deal.objects.get(position=one, entry="OUT").batch for one in positions] == [first, first + 1]
+    assert [status(order) for order in orders] == ["FILLED"] * 2
+
+
+def test_an_engine_leaves_the_cursor_and_the_account_to_who_is_at_it(market: Push, committed_db: Clone) -> None:
+    opened(trader(), stop_loss="1.19500")
+    market(EURUSD=at("1.19400"))
+    with psycopg.connect(committed_db.url) as other:
+        other.execute("SELECT FROM trading_riskcursor FOR NO KEY UPDATE")
+        assert risk.advance(now=timezone.now()) is Progress.WAITING
+        other.rollback()
+        assert risk.advance(now=timezone.now()) is Progress.PUT_DOWN
+        other.execute("SELECT FROM trading_risktask FOR UPDATE")
+        assert risk.work_off(memory=Memory()) is None
+        assert risk.advance(now=timezone.now()) is Progress.WAITING
+    assert run_risk() == {"stop_losses": 1}
 
 
 # --- Late, and in between ---------------------------------------------------------------------------------------------

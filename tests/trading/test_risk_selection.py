@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
+import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
 from tests.trading.prices import Push
-from tests.trading.risk import run_risk
+from tests.trading.risk import opened, run_risk, trader
 from trading import selection
-from trading.models import PriceClock, RiskTask
+from trading.models import PriceBand, PriceClock, RiskTask
+from trading.services import risk
 
 #: Positions with stops and targets, orders and bands around EURUSD 1.20, one account each, 100 to 1,100 points away.
 #: Rows that nothing refers to: only what is in the indexes counts here.
@@ -51,7 +54,7 @@ def populate(first: int, last: int) -> None:
 def plan() -> str:
     """How the last batch's accounts are found, with the pages that were looked at; nothing of it stays."""
     now = timezone.now()
-    params = {
+    params: dict[str, Any] = {
         "batch": PriceClock.objects.get().number,
         "since": now - timedelta(hours=1),
         "expired_by": now,
@@ -110,6 +113,28 @@ def test_what_is_touched_costs_the_same_each(market: Push) -> None:
     many, pages_many = found(plan())
     assert 0 < few * 10 < many
     assert pages_many / many <= pages_few / few * 2
+
+
+@pytest.mark.parametrize(
+    "inside, outside",
+    [
+        (("1.18000", "1.18010"), ("1.17999", "1.18009")),
+        (("1.21990", "1.22000"), ("1.21991", "1.22001")),
+        (("1.20000", "1.20050"), ("1.20000", "1.20051")),
+    ],
+)
+def test_an_account_is_left_alone_inside_its_band(
+    market: Push, inside: tuple[str, str], outside: tuple[str, str]
+) -> None:
+    opened(trader())
+    run_risk()
+    edges = {"low": Decimal("1.18000"), "high": Decimal("1.22000"), "spread_max": Decimal("0.00050")}
+    for quote, accounts in ((inside, 0), (outside, 1)):
+        assert PriceBand.objects.update(**edges) == 1
+        market(EURUSD=quote)
+        assert risk.advance(now=timezone.now()) is risk.Progress.PUT_DOWN
+        assert RiskTask.objects.count() == accounts
+    run_risk()
 
 
 def test_nothing_that_is_out_of_reach_becomes_a_task(market: Push) -> None:

@@ -26,7 +26,7 @@ from tests.trading.risk import (
     trader,
     waiting,
 )
-from trading.models import AccountChange, Deal, Instrument, Order, Position, PriceClock, RiskTask
+from trading.models import AccountChange, AccountWatch, Deal, Instrument, Order, Position, PriceClock, RiskTask
 from wallets.models import LedgerTransaction, Wallet
 
 # The market of these tests quotes EURUSD at 1.20000/1.20010.
@@ -117,6 +117,8 @@ def test_what_was_set_at_a_batch_is_not_triggered_by_it(market: Push) -> None:
     position = opened(who, stop_loss="1.19500")
     assert run_risk() == {}
     market(GBPUSD=("1.39001", "1.39013"))  # another symbol's news is none of theirs
+    assert run_risk() == {}
+    AccountWatch.objects.update(funds=0)  # so that the account is looked at for another reason
     assert run_risk() == {}
     assert (status(order), is_open(position)) == ("WORKING", True)
     market(EURUSD=("1.19000", "1.19010"))
