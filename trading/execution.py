@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -147,15 +148,26 @@ def open_position(
     return Opened(position, deal_id, transaction_id, answer)
 
 
+def end_order(locked: LockedAccount, order: Order, status: Order.Status, *, now: datetime, **facts: Any) -> None:
+    """
+    Let a locked working order wait no more: what it reserved is free again, and no price triggers it.
+
+    `facts` are the columns that say why.
+    """
+    order.move_to(status)
+    for name, value in facts.items():
+        setattr(order, name, value)
+    order.updated_at = now
+    order.save(update_fields=["status", *facts, "updated_at"])
+    locked.book = locked.book.without_order(order.id)
+    locked.note(Kind.ORDER, order.id)
+
+
 def cancel_order(
     locked: LockedAccount, order: Order, *, reason: Order.CancelReason, actor: Actor, now: datetime
 ) -> None:
-    """Take back a locked working order: what it reserved is free again, and no price triggers it any more."""
-    order.move_to(Order.Status.CANCELLED)
-    order.cancel_reason, order.updated_at = reason, now
-    order.save(update_fields=["status", "cancel_reason", "updated_at"])
-    locked.book = locked.book.without_order(order.id)
-    locked.note(Kind.ORDER, order.id)
+    """Take back a locked working order."""
+    end_order(locked, order, Order.Status.CANCELLED, now=now, cancel_reason=reason)
     event = partial(
         logger.info, "trading.order.cancelled", order_id=str(order.id), actor_id=str(actor.id), reason=reason.value
     )

@@ -83,12 +83,9 @@ def _stop_out(visit: Visit) -> None:
     """Do what can be done, and tell it if that is anything."""
     before, report = _state(visit), _Report(visit)
     for order in sorted(visit.orders, key=lambda order: (-order.margin_reserved, order.id)):
-        visit.end_order(order, Order.Status.CANCELLED, cancel_reason=Order.CancelReason.STOP_OUT)
-        visit.locked.note(Kind.ORDER, order.id)
+        visit.cancel(order)
         visit.tally["cancelled"] += 1
         report.order_cancelled(order)
-        event = partial(logger.info, "trading.order.cancelled", order_id=str(order.id), reason=order.cancel_reason)
-        transaction.on_commit(event, robust=True)
     left: set[UUID] = set()
     while _is_below(_state(visit), STOP_OUT_LEVEL) and (position := _worst(visit, left)) is not None:
         try:

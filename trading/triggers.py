@@ -24,7 +24,7 @@ from trading.execution import Cause, Closed, Mandate
 from trading.margin import Side
 from trading.market import Book, Market, OpenPosition, Tick, WorkingOrder
 from trading.models import AccountWatch, Order, Position
-from trading.watch import Kind, LockedAccount
+from trading.watch import LockedAccount
 from wallets.ledger import LockedWallet
 
 logger = structlog.get_logger(__name__)
@@ -87,13 +87,13 @@ class Visit:
 
     def end_order(self, order: Order, status: Order.Status, **facts: Any) -> None:
         """An order waits no more; `facts` are its columns that say why."""
-        order.move_to(status)
-        for name, value in facts.items():
-            setattr(order, name, value)
-        order.updated_at = self.now
-        order.save(update_fields=["status", *facts, "updated_at"])
+        execution.end_order(self.locked, order, status, now=self.now, **facts)
         self.orders.remove(order)
-        self.locked.book = self.locked.book.without_order(order.id)
+
+    def cancel(self, order: Order) -> None:
+        """Take back an order of an account that is being stopped out."""
+        execution.cancel_order(self.locked, order, reason=Order.CancelReason.STOP_OUT, actor=ACTOR, now=self.now)
+        self.orders.remove(order)
 
     def reckon_close(self, position: Position) -> Closing:
         """
@@ -116,7 +116,6 @@ def expire_orders(visit: Visit, *, expired_by: datetime) -> None:
     for order in [*visit.orders]:
         if order.expires_at is not None and order.expires_at <= expired_by:
             visit.end_order(order, Order.Status.EXPIRED)
-            visit.locked.note(Kind.ORDER, order.id)
             visit.tally["expired"] += 1
             event = partial(logger.info, "trading.order.expired", order_id=str(order.id))
             transaction.on_commit(event, robust=True)
@@ -202,7 +201,6 @@ def _passes(refusals: Iterable[DomainError]) -> bool:
 
 def _reject(visit: Visit, order: Order, refusal: DomainError) -> None:
     visit.end_order(order, Order.Status.REJECTED, reject_code=refusal.code, reject_context=refusal.context)
-    visit.locked.note(Kind.ORDER, order.id)
     visit.tally["rejected"] += 1
     event = partial(logger.info, "trading.order.rejected", order_id=str(order.id), code=refusal.code)
     transaction.on_commit(event, robust=True)

@@ -32,7 +32,9 @@ class LockedAccount:
     changes: list[tuple[AccountChange.Kind, UUID]] = field(default_factory=list)
 
     def note(self, kind: AccountChange.Kind, subject: UUID) -> None:
-        self.changes.append((kind, subject))
+        """Remember a row that was made or changed; however often, it is one change."""
+        if (kind, subject) not in self.changes:
+            self.changes.append((kind, subject))
 
 
 # The watch's row is the account's counter: it is only touched under the wallet's lock, so its numbers are gapless. What
