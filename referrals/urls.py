@@ -1,0 +1,5 @@
+"""Where referrals are found under /api/v1."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []
