@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 DESK := $(PYTHON) -m scripts.desk
 CHECKS := $(DESK) checks --
 # Each proves what its room promises about money; `make verify` runs them all, and fails if one does.
-VERIFY := verify_ledger verify_positions verify_audit
+VERIFY := verify_ledger verify_positions verify_commissions verify_audit
 
 .PHONY: help run demo verify test check lint format types layers migrations deploy shell secret reset clean venv venv-dev
 

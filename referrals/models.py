@@ -1,4 +1,4 @@
-"""Reward for what already happened: a plan says how much, a deal or a deposit is what for, and each pays a level once."""
+"""Reward for what already happened: a plan says how much, a deal or a deposit what for, and each pays a level once."""
 
 from __future__ import annotations
 
@@ -137,6 +137,9 @@ class Accrual(models.Model):
     chain = ArrayField(models.UUIDField(), size=LEVELS_MAX, help_text="Who referred the client, and who them.")
     outcome = models.CharField(max_length=16, choices=Outcome, default=Outcome.PENDING)
     plan = models.ForeignKey(CommissionPlan, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
+    levels = ArrayField(
+        models.PositiveSmallIntegerField(), size=LEVELS_MAX, default=list, db_default=[], help_text="Who was entitled."
+    )
     currency = models.CharField(max_length=4, blank=True, db_default="")
     volume = volume_field(null=True)
     commission = money_field(null=True, help_text="What the deal was charged, its part of the opening included.")

@@ -1,4 +1,4 @@
-"""What a closing deal pays to whom is decided from what the deal keeps, so it comes out the same whenever it is asked."""
+"""What a closing deal pays is decided from what the deal keeps, so it comes out the same whenever it is asked."""
 
 from __future__ import annotations
 
@@ -34,15 +34,41 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class Earned:
+    """What the broker earned on one closing deal, and by which prices the deal turned other currencies into its own."""
+
+    deal: Deal
+    currency: str
+    revenue: Revenue
+    kept: dict[str, list[str]]
+
+    @classmethod
+    def on(cls, deal: Deal, opening: Deal) -> Earned:
+        """:raises LookupError, TypeError, ValueError, ArithmeticError: if the deals do not keep what it takes"""
+        return cls(deal, deal.inputs["currency"], _revenue(deal, opening), _kept_paths(deal))
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """What a plan pays for one deal to everybody entitled; a share that rounds to nothing is none."""
+
+    pool: Decimal
+    shares: list[Share]
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What becomes of one closing deal, before any of it is written."""
 
     outcome: Accrual.Outcome
+    earned: Earned | None = None
     plan: CommissionPlan | None = None
-    currency: str = ""
-    revenue: Revenue | None = None
-    pool: Decimal | None = None
-    shares: list[Share] = field(default_factory=list)
+    levels: list[int] = field(default_factory=list)
+    reward: Reward | None = None
+
+    @property
+    def shares(self) -> list[Share]:
+        return [] if self.reward is None else self.reward.shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,42 +128,46 @@ def decide(accrual: Accrual, facts: Facts) -> Decision:
     """
     try:
         deal = facts.deals[accrual.deal_id]
-        currency, revenue = deal.inputs["currency"], revenue_of(deal, facts.openings[deal.position_id])
-        kept = _kept_paths(deal)
+        earned = Earned.on(deal, facts.openings[deal.position_id])
     except UNREADABLE:
         return Decision(Outcome.UNREADABLE)
     plan = facts.plan_at(deal.executed_at)
-
-    def left(outcome: Accrual.Outcome) -> Decision:
-        return Decision(outcome, plan, currency, revenue)
-
     if plan is None:
-        return left(Outcome.NO_PLAN)
+        return Decision(Outcome.NO_PLAN, earned)
     if facts.lives_where_it_is_barred(accrual.owner_id, plan):
-        return left(Outcome.COUNTRY_BARRED)
+        return Decision(Outcome.COUNTRY_BARRED, earned, plan)
     if (deal.executed_at - deal.position.opened_at).total_seconds() < plan.seconds_held_min:
-        return left(Outcome.HELD_TOO_SHORT)
-    conversion = arithmetic.kept_conversion(plan.currency or currency, currency, kept=kept)
-    if conversion is None:
-        return left(Outcome.NO_RATE)
+        return Decision(Outcome.HELD_TOO_SHORT, earned, plan)
     entitled = facts.entitled(accrual.chain, client=accrual.owner_id, plan=plan)
     if not entitled:
-        return left(Outcome.NOBODY_ENTITLED)
+        return Decision(Outcome.NOBODY_ENTITLED, earned, plan)
+    levels = [level for level, _ in entitled]
+    reward = reward_for(earned, plan, entitled)
+    if reward is None:
+        return Decision(Outcome.NO_RATE, earned, plan, levels)
+    return Decision(Outcome.ACCRUED if reward.shares else Outcome.NOTHING_LEFT, earned, plan, levels, reward)
+
+
+def reward_for(earned: Earned, plan: CommissionPlan, entitled: list[tuple[int, UUID]]) -> Reward | None:
+    """What a plan pays for a deal; None if its currency cannot be had by a price that the deal was booked with."""
+    currency, revenue, deal = earned.currency, earned.revenue, earned.deal
+    conversion = arithmetic.kept_conversion(plan.currency or currency, currency, kept=earned.kept)
+    if conversion is None:
+        return None
     unit = CURRENCIES[currency].unit
+    rates = [plan.rates[level - 1] for level, _ in entitled]
+    if plan.kind == Kind.PERCENT_OF_COMMISSION:
+        wanted = arithmetic.wanted_of_commission(rates, commission=revenue.commission)
+    else:
+        weight = Decimal(plan.weights.get(deal.instrument_id, 1))
+        wanted = arithmetic.wanted_per_lot(rates, lots=deal.volume, weight=weight, conversion=conversion)
     pool = arithmetic.pool(revenue.total, cap_percent=plan.cap_percent, unit=unit)
-    wanted = _wanted(plan, entitled, deal=deal, revenue=revenue, conversion=conversion)
     amounts = arithmetic.shares(wanted, pool=pool, unit=unit)
-    shares = [Share(level, id_, amount) for (level, id_), amount in zip(entitled, amounts, strict=True) if amount]
-    outcome = Outcome.ACCRUED if shares else Outcome.NOTHING_LEFT
-    return Decision(outcome, plan, currency, revenue, pool, shares)
+    paid = zip(entitled, amounts, strict=True)
+    return Reward(pool, [Share(level, referrer, amount) for (level, referrer), amount in paid if amount])
 
 
-def revenue_of(closing: Deal, opening: Deal) -> Revenue:
-    """
-    What the broker earned on a closing deal, in its account's currency.
-
-    :raises LookupError, TypeError, ValueError, ArithmeticError: if the deals do not keep what it takes
-    """
+def _revenue(closing: Deal, opening: Deal) -> Revenue:
     return arithmetic.revenue(
         _execution(opening),
         _execution(closing),
@@ -159,21 +189,6 @@ def _kept_paths(deal: Deal) -> dict[str, list[str]]:
         terms["quote"]: deal.inputs["profit_path"],
         terms["commission_currency"]: deal.inputs["commission_path"],
     }
-
-
-def _wanted(
-    plan: CommissionPlan,
-    entitled: list[tuple[int, UUID]],
-    *,
-    deal: Deal,
-    revenue: Revenue,
-    conversion: Conversion,
-) -> list[Decimal]:
-    rates = [plan.rates[level - 1] for level, _ in entitled]
-    if plan.kind == Kind.PERCENT_OF_COMMISSION:
-        return arithmetic.wanted_of_commission(rates, commission=revenue.commission)
-    weight = Decimal(plan.weights.get(deal.instrument_id, 1))
-    return arithmetic.wanted_per_lot(rates, lots=deal.volume, weight=weight, conversion=conversion)
 
 
 def _is_over(plan: CommissionPlan, moment: datetime) -> bool:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.conf import settings
+from django.db.models import Case, Count, DateTimeField, Exists, F, OuterRef, Q, QuerySet, Sum, Value, When
+from django.db.models.functions import Trunc
 
 from accounts.models import User
+from core.money import show
 from referrals.models import Accrual, Commission, CommissionPlan, Debt
 from trading.models import Deal
 from wallets.models import Deposit, Entry, Environment, Kind, Wallet
-
 
 # --- What the jobs ask ------------------------------------------------------------------------------------------------
 
@@ -102,3 +105,139 @@ def wallet_paid_into(commission: Commission) -> UUID:
         reason=Entry.Reason.REFERRAL_COMMISSION,
         wallet_version__isnull=False,
     )
+
+
+# --- What a referrer sees ---------------------------------------------------------------------------------------------
+
+#: How far a referred person has come; each step implies the one before, or never happened without it.
+SIGNED_UP, VERIFIED, FUNDED, TRADED = STEPS = ("SIGNED_UP", "VERIFIED", "FUNDED", "TRADED")
+
+
+def referred(owner: UUID) -> QuerySet[User]:
+    """Whom a client has referred, with the furthest `step` that each has come to."""
+    live = Q(environment=Environment.LIVE)
+    verified = Wallet.objects.filter(live, owner_id=OuterRef("pk"), verified=True)
+    funded = Deposit.objects.filter(
+        owner_id=OuterRef("pk"), status=Deposit.Status.COMPLETED, wallet__environment=Environment.LIVE
+    )
+    traded = Deal.objects.filter(owner_id=OuterRef("pk"), account__environment=Environment.LIVE)
+    step = Case(
+        When(Exists(traded), then=Value(TRADED)),
+        When(Exists(funded), then=Value(FUNDED)),
+        When(Exists(verified), then=Value(VERIFIED)),
+        default=Value(SIGNED_UP),
+    )
+    return User.objects.filter(referred_by_id=owner).annotate(step=step)
+
+
+def commissions(owner: UUID) -> QuerySet[Commission]:
+    """A referrer's commissions with what each is for."""
+    return Commission.objects.select_related("plan", "deal", "client", "debt").filter(owner_id=owner)
+
+
+def statistics(owner: UUID, *, since: datetime | None, until: datetime | None, period: str) -> dict[str, Any]:
+    """
+    What a referrer's clients came to: `since` is included and `until` is not.
+
+    The funnel is of those who signed up in between, the rest is of commissions that came about in between. `period` is
+    day, week or month, in UTC.
+    """
+    joined = between("created_at", since, until)
+    people_by_step: Any = referred(owner).filter(joined).order_by()  # `step` is no column, and unknown to its type
+    steps = dict(people_by_step.values_list("step").annotate(count=Count("pk")))
+    rows = Commission.objects.filter(between("created_at", since, until), owner_id=owner)
+    active = rows.aggregate(clients=Count("client_id", distinct=True), lots=Sum("volume"))
+    groups = (
+        rows.annotate(begins=Trunc("created_at", period, output_field=DateTimeField()))
+        .values("begins", "level", "status", "currency")
+        .annotate(count=Count("pk"), amount=Sum("amount"))
+        .order_by("begins", "level", "status", "currency")
+    )
+    owed = debts_open(owner).order_by().values_list("currency").annotate(amount=Sum(F("amount") - F("settled")))
+    return {
+        # Whoever has come further has come this far too.
+        "funnel": {
+            step.lower(): sum(steps.get(further, 0) for further in STEPS[place:]) for place, step in enumerate(STEPS)
+        },
+        "active_clients": active["clients"],
+        "lots": active["lots"] or 0,
+        "commissions": list(groups),
+        "owed": sorted(owed),
+    }
+
+
+def between(column: str, since: datetime | None, until: datetime | None) -> Q:
+    found = Q()
+    if since is not None:
+        found &= Q(**{f"{column}__gte": since})
+    if until is not None:
+        found &= Q(**{f"{column}__lt": until})
+    return found
+
+
+# --- How they are spelled ---------------------------------------------------------------------------------------------
+
+
+def masked(name: str) -> str:
+    """A name as somebody else may see it: enough to know whom one has invited, too little to know who it is."""
+    return " ".join(f"{part[0]}•••" for part in name.split()) or "•••"
+
+
+def link(code: str) -> str:
+    """Where a client sends those they invite."""
+    return f"{settings.CLIENT_APP_URL}/signup?referral_code={code}"
+
+
+def referred_document(person: Any) -> dict[str, Any]:
+    return {"name": masked(person.name), "joined_at": person.created_at, "status": person.step}
+
+
+def commission_document(row: Commission) -> dict[str, Any]:
+    """A commission with everything it can be traced by, from the deal to the posting and back."""
+    debt = getattr(row, "debt", None)
+    deal = None
+    if row.deal is not None:
+        deal = {
+            "id": row.deal.id,
+            "symbol": row.deal.instrument_id,
+            "volume": format(row.deal.volume.normalize(), "f"),
+            "executed_at": row.deal.executed_at,
+        }
+    return {
+        "id": row.id,
+        "status": row.status,
+        "level": row.level,
+        "amount": show(row.amount, row.currency),
+        "currency": row.currency,
+        "client": masked(row.client.name),
+        "plan": {"code": row.plan.code, "version": row.plan.version, "kind": row.plan.kind},
+        "deal": deal,
+        "deposit": row.deposit_id,
+        "transaction": row.transaction_id,
+        "reversal": row.reversal_id,
+        "owed": None if debt is None else show(debt.amount - debt.settled, row.currency),
+        "created_at": row.created_at,
+        "approved_at": row.approved_at,
+        "paid_at": row.paid_at,
+        "reversed_at": row.reversed_at,
+    }
+
+
+def statistics_document(figures: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "funnel": figures["funnel"],
+        "active_clients": figures["active_clients"],
+        "lots": format(figures["lots"].normalize() if figures["lots"] else 0, "f"),
+        "commissions": [
+            {
+                "period": group["begins"].date(),
+                "level": group["level"],
+                "status": group["status"],
+                "currency": group["currency"],
+                "count": group["count"],
+                "amount": show(group["amount"], group["currency"]),
+            }
+            for group in figures["commissions"]
+        ],
+        "owed": {currency: show(amount, currency) for currency, amount in figures["owed"]},
+    }

@@ -1,5 +1,11 @@
 """Where referrals are found under /api/v1."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from referrals import views
+
+urlpatterns = [
+    path("referrals", views.ReferralsView.as_view()),
+    path("referrals/commissions", views.CommissionListView.as_view()),
+    path("referrals/statistics", views.StatisticsView.as_view()),
+]

@@ -333,6 +333,16 @@ class Migration(migrations.Migration):
                         max_length=16,
                     ),
                 ),
+                (
+                    "levels",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.PositiveSmallIntegerField(),
+                        db_default=[],
+                        default=list,
+                        help_text="Who was entitled.",
+                        size=3,
+                    ),
+                ),
                 ("currency", models.CharField(blank=True, db_default="", max_length=4)),
                 ("volume", models.DecimalField(decimal_places=4, max_digits=18, null=True)),
                 (

@@ -1,8 +1,8 @@
 """
 Rewards are pulled: long after a client's close has been answered, and never under a lock that a client waits for.
 
-* A closing deal waits in a row of its own (`Accrual`), written with it. Jobs side by side claim those rows and skip what
-  another has in hand, so they share the work without knowing of each other.
+* A closing deal waits in a row of its own (`Accrual`), written with it. Jobs side by side claim those rows and skip
+  what another has in hand, so they share the work without knowing of each other.
 * What a deal pays is written in the transaction that marks its row as decided, so a crash leaves a deal decided or
   waiting. Behind that stands the database: one commission per deal and level.
 * No wallet is touched here. What was accrued is paid by `pay_commissions`, with one lock per referrer and sweep.
@@ -35,6 +35,7 @@ BATCH = 200
 DECIDED = (
     "outcome",
     "plan",
+    "levels",
     "currency",
     "volume",
     "commission",
@@ -86,8 +87,8 @@ def accrue_batch(*, limit: int = BATCH) -> Accrued:
     commissions: list[Commission] = []
     for accrual in accruals:
         decision = reckoning.decide(accrual, facts)
-        rows = _commissions(accrual, decision, facts, now=now)
-        _mark(accrual, decision, facts, now=now)
+        rows = _commissions(accrual, decision, now=now)
+        _mark(accrual, decision, now=now)
         accrued.count(decision.outcome, rows)
         commissions += rows
     Commission.objects.bulk_create(commissions)
@@ -107,11 +108,12 @@ def preview_batch(*, limit: int = BATCH, after: Accrual | None = None) -> tuple[
     facts, accrued, now = Facts.about(accruals), Accrued(), timezone.now()
     for accrual in accruals:
         decision = reckoning.decide(accrual, facts)
-        accrued.count(decision.outcome, _commissions(accrual, decision, facts, now=now))
+        accrued.count(decision.outcome, _commissions(accrual, decision, now=now))
     return accrued, accruals[-1] if len(accruals) == limit else None
 
 
-def _commissions(accrual: Accrual, decision: Decision, facts: Facts, *, now: datetime) -> list[Commission]:
+def _commissions(accrual: Accrual, decision: Decision, *, now: datetime) -> list[Commission]:
+    earned = decision.earned
     return [
         Commission(
             id=uuid7(),
@@ -120,27 +122,27 @@ def _commissions(accrual: Accrual, decision: Decision, facts: Facts, *, now: dat
             deal_id=accrual.deal_id,
             level=share.level,
             plan=decision.plan,
-            volume=facts.deals[accrual.deal_id].volume,
+            volume=earned.deal.volume,
             amount=share.amount,
-            currency=decision.currency,
+            currency=earned.currency,
             created_at=now,
         )
         for share in decision.shares
+        if earned is not None
     ]
 
 
-def _mark(accrual: Accrual, decision: Decision, facts: Facts, *, now: datetime) -> None:
+def _mark(accrual: Accrual, decision: Decision, *, now: datetime) -> None:
     accrual.outcome = decision.outcome
     accrual.plan = decision.plan
-    accrual.currency = decision.currency
-    accrual.pool = decision.pool
+    accrual.levels = decision.levels
+    accrual.pool = None if decision.reward is None else decision.reward.pool
     accrual.accrued_at = now
-    if decision.revenue is not None:
-        accrual.volume = facts.deals[accrual.deal_id].volume
-        accrual.commission = decision.revenue.commission
-        accrual.spread = decision.revenue.spread
-        accrual.compensation = decision.revenue.compensation
-        accrual.revenue = decision.revenue.total
+    if decision.earned is not None:
+        revenue = decision.earned.revenue
+        accrual.currency, accrual.volume = decision.earned.currency, decision.earned.deal.volume
+        accrual.commission, accrual.spread = revenue.commission, revenue.spread
+        accrual.compensation, accrual.revenue = revenue.compensation, revenue.total
 
 
 def _log_on_commit(accruals: Sequence[Accrual], accrued: Accrued) -> None:

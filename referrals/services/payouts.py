@@ -1,8 +1,8 @@
 """
 A sweep pays a referrer everything approved at once: one lock on their wallets, one posting per currency.
 
-What is paid is named by the posting, and the posting for ever by the first commission in it: no sweep can pay one twice.
-A referrer who owes, because a reversed commission was spent already, has that withheld in the same posting.
+A posting is named for ever by the first commission in it, and each commission names its posting: none is paid twice. A
+referrer who owes, because a reversed commission was spent already, has that withheld in the same posting.
 """
 
 from __future__ import annotations
