@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from django.db.models.functions import Trunc
 from accounts.models import User
 from core.money import show
 from referrals.models import Accrual, Commission, CommissionPlan, Debt
+from trading import margin
 from trading.models import Deal
 from wallets.models import Deposit, Entry, Environment, Kind, Wallet
 
@@ -160,7 +162,7 @@ def statistics(owner: UUID, *, since: datetime | None, until: datetime | None, p
             step.lower(): sum(steps.get(further, 0) for further in STEPS[place:]) for place, step in enumerate(STEPS)
         },
         "active_clients": active["clients"],
-        "lots": active["lots"] or 0,
+        "lots": active["lots"] or Decimal(0),
         "commissions": list(groups),
         "owed": sorted(owed),
     }
@@ -200,7 +202,7 @@ def commission_document(row: Commission) -> dict[str, Any]:
         deal = {
             "id": row.deal.id,
             "symbol": row.deal.instrument_id,
-            "volume": format(row.deal.volume.normalize(), "f"),
+            "volume": margin.plain(row.deal.volume),
             "executed_at": row.deal.executed_at,
         }
     return {
@@ -227,7 +229,7 @@ def statistics_document(figures: dict[str, Any]) -> dict[str, Any]:
     return {
         "funnel": figures["funnel"],
         "active_clients": figures["active_clients"],
-        "lots": format(figures["lots"].normalize() if figures["lots"] else 0, "f"),
+        "lots": margin.plain(figures["lots"]),
         "commissions": [
             {
                 "period": group["begins"].date(),

@@ -35,8 +35,8 @@ def approve_due(*, created_before: datetime, limit: int = BATCH) -> int:
     Several may run at once. If the outcome of the commit is unknown, call it again.
     """
     assert limit > 0
-    due = selectors.commissions_on_hold(created_before).select_for_update(no_key=True, skip_locked=True)
-    ids = list(due.order_by("created_at", "id").values_list("id", flat=True)[:limit])
+    on_hold = selectors.commissions_on_hold(created_before).values_list("id", flat=True)
+    ids = list(on_hold.select_for_update(no_key=True, skip_locked=True).order_by("created_at", "id")[:limit])
     if ids:
         Commission.objects.filter(pk__in=ids).update(status=Status.APPROVED, approved_at=timezone.now())
         transaction.on_commit(partial(logger.info, "referrals.commissions.approved", count=len(ids)), robust=True)

@@ -86,16 +86,16 @@ def _read(document: dict[str, Any]) -> CommissionPlan:
             version=document["version"],
             kind=Kind(document["kind"]),
             currency=document.get("currency", ""),
-            rates=[Decimal(rate) for rate in document["rates"]],
+            rates=[_number(rate) for rate in document["rates"]],
             weights=document.get("weights", {}),
-            cap_percent=Decimal(document.get("cap_percent", "60")),
+            cap_percent=_number(document.get("cap_percent", "60")),
             seconds_held_min=document.get("seconds_held_min", 180),
             countries_barred=document.get("countries_barred", []),
-            deposit_min=_amount(document.get("deposit_min")),
-            lots_min=_amount(document.get("lots_min")),
+            deposit_min=_number(document["deposit_min"]) if "deposit_min" in document else None,
+            lots_min=_number(document["lots_min"]) if "lots_min" in document else None,
             valid_from=datetime.fromisoformat(document["valid_from"]),
         )
-        weights = [Decimal(weight) for weight in plan.weights.values()]
+        weights = [_number(weight) for weight in plan.weights.values()]
     except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise PlanMalformed(plan=named, flaw=f"{type(error).__name__} {error}") from error
     if not all(Decimal(0) <= weight <= 1_000 for weight in weights):
@@ -105,5 +105,8 @@ def _read(document: dict[str, Any]) -> CommissionPlan:
     return plan
 
 
-def _amount(text: str | None) -> Decimal | None:
-    return None if text is None else Decimal(text)
+def _number(text: str) -> Decimal:
+    number = Decimal(text)
+    if not number.is_finite():
+        raise ValueError(f"{text} is no number")
+    return number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
 from typing import Any
@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from core.audit import Actor
+from referrals import verification
 from referrals.models import Accrual, Commission, CommissionPlan
 from referrals.services import plans
 from tests.cast import CastMember, make_client
@@ -90,5 +91,13 @@ def cash(who: CastMember) -> Decimal:
     return now
 
 
-def utc(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+def pay(**options: Any) -> dict[str, Any]:
+    """Accrue what waits and pay it, without a hold unless one is asked for."""
+    run("accrue_commissions")
+    return run("pay_commissions", **({"hold_days": 0} | options))
+
+
+def books_are_clean() -> None:
+    """Rewards against deals and ledger, and the ledger against itself, as they were committed or are about to be."""
+    found = verification.verify_commissions()
+    assert found.is_clean, found.breaks

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 from core.commands import DeskCommand
+from core.money import show
 from referrals import selectors
 from referrals.services import accruals
 from referrals.services.accruals import Accrued
@@ -37,7 +39,10 @@ class Command(DeskCommand):
                 bar.update(accrued.deals)
                 if self.stopping.is_set():
                     break
-        return {**self.counts, "amounts": dict(self.amounts)}
+        return {
+            **self.counts,
+            "amounts": {currency: show(amount, currency) for currency, amount in sorted(self.amounts.items())},
+        }
 
     def tally(self, accrued: Accrued) -> None:
         self.counts["deals"] += accrued.deals
@@ -48,13 +53,13 @@ class Command(DeskCommand):
             self.amounts[currency] += amount
 
 
-def batches(limit: int) -> Any:
+def batches(limit: int) -> Iterator[Accrued]:
     """Batches until nothing waits that another job has not in hand."""
     while (accrued := accruals.accrue_batch(limit=limit)).deals:
         yield accrued
 
 
-def previews(limit: int) -> Any:
+def previews(limit: int) -> Iterator[Accrued]:
     last = None
     while True:
         accrued, last = accruals.preview_batch(limit=limit, after=last)

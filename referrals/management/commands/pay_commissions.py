@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from core.commands import DeskCommand, JobFailed
 from core.errors import Contended, OutcomeUnknown
+from core.money import show
 from referrals import selectors
 from referrals.services import approvals, payouts
 from referrals.services.payouts import Paid
@@ -62,7 +63,7 @@ class Command(DeskCommand):
                 bar.update()
                 if self.stopping.is_set():
                     break
-        counts = {**self.counts, "amounts": dict(self.amounts), "withheld": dict(self.withheld)}
+        counts = {**self.counts, "amounts": shown(self.amounts), "withheld": shown(self.withheld)}
         if self.counts["unfinished"] and not self.is_watching:
             raise JobFailed("not everybody could be paid", counts)
         return counts
@@ -104,4 +105,9 @@ class Command(DeskCommand):
                 self.counts["commissions"] += 1
                 self.amounts[currency] += amount
         self.counts["approved"] = on_hold
-        return {**self.counts, "amounts": dict(self.amounts)}
+        return {**self.counts, "amounts": shown(self.amounts)}
+
+
+def shown(amounts: dict[str, Decimal]) -> dict[str, str]:
+    """Amounts by currency, each with its currency's decimals."""
+    return {currency: show(amount, currency) for currency, amount in sorted(amounts.items())}
