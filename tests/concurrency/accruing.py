@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass, field
-from typing import Any
+from io import StringIO
+from typing import Any, NoReturn
 from uuid import UUID
 
+from django.core.management import call_command
 from django.db import connection, transaction
 
 from core.ids import uuid7
-from scripts import environment
 from tests.cast import CastMember
 from tests.referrals.deals import close_part, opened
 from tests.trading.prices import Push
 from trading.models import Deal, Instrument
+
+#: How long a job may live.
+SECONDS_MAX = 60
 
 #: A closing deal and its opening, copied with new ids: what reckoning reads is the same, and nothing is made up but how
 #: many there are.
@@ -91,44 +93,43 @@ def _columns(cursor: Any, table: str, different: list[str]) -> list[str]:
 
 
 @dataclass
-class Workers:
-    """So many jobs at once; who is killed is replaced."""
+class Jobs:
+    """So many jobs at once, each a process of its own; whoever is killed is replaced."""
 
     count: int
-    url: str
-    options: tuple[str, ...] = ("--watch", "--interval=0.05", "--batch=5")
-    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    batch: int
+    running: list[int] = field(default_factory=list)
     kills: int = 0
 
     def start(self) -> None:
+        connection.close()  # the children would share its socket
         while len(self.running) < self.count:
-            self.running.append(
-                subprocess.Popen(
-                    [sys.executable, "manage.py", "accrue_commissions", *self.options],
-                    cwd=environment.ROOT,
-                    env=os.environ | {"DATABASE_URL": self.url, "LOG_LEVEL": "ERROR"},
-                    stdout=subprocess.DEVNULL,
-                )
-            )
+            pid = os.fork()
+            if pid == 0:
+                self._run()
+            self.running.append(pid)
+
+    def _run(self) -> NoReturn:
+        signal.alarm(SECONDS_MAX)  # and not outlive their test, whatever becomes of it
+        try:
+            call_command("accrue_commissions", watch=True, interval=0.02, batch=self.batch, stdout=StringIO())
+        finally:
+            os._exit(0)
 
     def kill_one(self, dice: random.Random) -> None:
         """Kill one without warning, whatever it is doing, and start another."""
-        victim = self.running.pop(dice.randrange(len(self.running)))
-        victim.send_signal(signal.SIGKILL)
-        victim.wait()
+        self._end(self.running.pop(dice.randrange(len(self.running))), signal.SIGKILL)
         self.kills += 1
         self.start()
 
     def stop(self) -> None:
-        for worker in self.running:
-            worker.terminate()
-        for worker in self.running:
-            try:
-                worker.wait(15)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait()
+        for pid in self.running:
+            self._end(pid, signal.SIGTERM)
         self.running.clear()
+
+    def _end(self, pid: int, how: signal.Signals) -> None:
+        os.kill(pid, how)
+        os.waitpid(pid, 0)
 
 
 def waiting() -> int:

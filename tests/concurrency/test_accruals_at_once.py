@@ -22,8 +22,8 @@ if TYPE_CHECKING:  # models cannot be imported before the settings are made
 
 D = Decimal
 JOBS = 4
-SECONDS_UNDER_FIRE = 8.0
-SECONDS_MAX = 25.0
+SECONDS_UNDER_FIRE = 10.0
+SECONDS_MAX = 40.0
 
 #: What the standard plan's 5.00, 1.00 and 0.50 come to when 60 % of 10.00 of spread is all there is.
 SHARES = [(1, D("4.61")), (2, D("0.92")), (3, D("0.46"))]
@@ -92,20 +92,18 @@ def at_once(count: int, act: Any) -> list[Any]:
 
 @pytest.mark.timeout(120)
 def test_jobs_that_are_killed_at_random_leave_every_deal_paid_once(
-    committed_db: Clone, family: tuple[CastMember, list[CastMember], UUID]
+    family: tuple[CastMember, list[CastMember], UUID],
 ) -> None:
-    """Four processes share what comes in, and one of them is killed every half second."""
-    from django.db import connection
-
+    """Four processes share what comes in, and one of them is killed twice a second."""
     from tests.concurrency import accruing
 
     _, _, deal = family
     dice, made = random.Random(4), 1
-    jobs = accruing.Workers(JOBS, committed_db.url)
+    jobs = accruing.Jobs(JOBS, batch=5)
     started = time.monotonic()
     try:
         jobs.start()
-        kill_at = started + 2.5  # they have to come up first
+        kill_at = started
         while time.monotonic() < started + SECONDS_UNDER_FIRE:
             accruing.copy_deal(deal, 5)
             made += 5
@@ -117,9 +115,8 @@ def test_jobs_that_are_killed_at_random_leave_every_deal_paid_once(
             time.sleep(0.1)
     finally:
         jobs.stop()
-        connection.close()
-    assert jobs.kills >= 5
-    assert made >= 200
+    assert jobs.kills >= 10
+    assert made >= 100
     each_deal_paid_each_level_once(made)
     books_are_clean()
 
@@ -154,6 +151,8 @@ def test_payouts_at_once_pay_each_referrer_once(family: tuple[CastMember, list[C
 def test_a_commission_reversed_while_it_is_paid_is_taken_back_or_never_paid(
     family: tuple[CastMember, list[CastMember], UUID],
 ) -> None:
+    from contextlib import suppress
+
     from django.utils import timezone
 
     from core.errors import Contended
@@ -170,19 +169,15 @@ def test_a_commission_reversed_while_it_is_paid_is_taken_back_or_never_paid(
     approvals.approve_due(created_before=timezone.now())
     ids = list(Commission.objects.filter(level=1).order_by("id").values_list("pk", flat=True))
 
-    def act(place: Any = iter(range(2))) -> None:
-        if next(place):
-            run("pay_commissions", hold_days=0)
-            return
+    def reverse_all() -> None:
         for id_ in ids:
             while True:
-                try:
+                with suppress(Contended):
                     reversals.reverse_commission(commission_id=id_, reason="wash trading", actor=actor)
                     break
-                except Contended:
-                    continue
 
-    at_once(2, act)
+    sides = [reverse_all, lambda: run("pay_commissions", hold_days=0)]
+    at_once(2, lambda: sides.pop()())  # noqa: PLW0108 - each takes a side of its own
     assert set(Commission.objects.filter(level=1).values_list("status", flat=True)) == {"REVERSED"}
     assert cash(chain[0]) == 0
     books_are_clean()

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from core.commands import DeskCommand
+from core.errors import OutcomeUnknown
 from core.money import show
 from referrals import selectors
 from referrals.services import accruals
@@ -55,7 +56,13 @@ class Command(DeskCommand):
 
 def batches(limit: int) -> Iterator[Accrued]:
     """Batches until nothing waits that another job has not in hand."""
-    while (accrued := accruals.accrue_batch(limit=limit)).deals:
+    while True:
+        try:
+            accrued = accruals.accrue_batch(limit=limit)
+        except OutcomeUnknown:  # either way the next batch is right: what was decided no longer waits
+            continue
+        if not accrued.deals:
+            return
         yield accrued
 
 
