@@ -176,7 +176,10 @@ def test_a_commission_reversed_while_it_is_paid_is_taken_back_or_never_paid(
                     reversals.reverse_commission(commission_id=id_, reason="wash trading", actor=actor)
                     break
 
-    sides = [reverse_all, lambda: run("pay_commissions", hold_days=0)]
+    def pay_all() -> None:
+        run("pay_commissions", hold_days=0)
+
+    sides = [reverse_all, pay_all]
     at_once(2, lambda: sides.pop()())  # noqa: PLW0108 - each takes a side of its own
     assert set(Commission.objects.filter(level=1).values_list("status", flat=True)) == {"REVERSED"}
     assert cash(chain[0]) == 0

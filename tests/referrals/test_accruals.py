@@ -151,8 +151,8 @@ def test_who_referred_the_client_when_the_deal_was_made_is_paid(market: Push) ->
     plan()
     client, chain = lineage(1)
     deal = closed(client)
-    User.objects.filter(pk=client.id).update(referred_by=make_client().user)
-    User.objects.filter(pk=chain[0].id).update(referred_by=make_client().user)
+    User.objects.filter(pk=client.user.pk).update(referred_by=make_client().user)
+    User.objects.filter(pk=chain[0].user.pk).update(referred_by=make_client().user)
     accrue()
     assert [(level, referrer) for level, referrer, _ in rewards(deal)] == [(1, chain[0].id)]
 
@@ -160,7 +160,7 @@ def test_who_referred_the_client_when_the_deal_was_made_is_paid(market: Push) ->
 def test_somebody_who_is_no_longer_active_is_passed_over_and_nobody_moves_up(market: Push) -> None:
     plan()
     client, chain = lineage()
-    User.objects.filter(pk=chain[0].id).update(is_active=False)
+    User.objects.filter(pk=chain[0].user.pk).update(is_active=False)
     deal = closed(client)
     accrue()
     assert rewards(deal) == [(2, chain[1].id, 1), (3, chain[2].id, D("0.50"))]
@@ -177,7 +177,7 @@ def test_where_incentives_are_barred_nothing_is_paid(market: Push) -> None:
 def test_a_referrer_who_lives_there_is_passed_over(market: Push) -> None:
     plan(countries_barred=["BE"])
     client, chain = lineage(2)
-    User.objects.filter(pk=chain[0].id).update(country="BE")
+    User.objects.filter(pk=chain[0].user.pk).update(country="BE")
     deal = closed(client)
     accrue()
     assert rewards(deal) == [(2, chain[1].id, 1)]
@@ -186,7 +186,7 @@ def test_a_referrer_who_lives_there_is_passed_over(market: Push) -> None:
 def test_where_nobody_is_entitled_the_deal_says_so(market: Push) -> None:
     plan()
     client, chain = lineage(1)
-    User.objects.filter(pk=chain[0].id).update(is_active=False)
+    User.objects.filter(pk=chain[0].user.pk).update(is_active=False)
     deal = closed(client)
     accrue()
     assert (outcome(deal), rewards(deal)) == ("NOBODY_ENTITLED", [])
@@ -195,7 +195,7 @@ def test_where_nobody_is_entitled_the_deal_says_so(market: Push) -> None:
 def test_a_circle_would_pay_nobody_for_themselves(market: Push) -> None:
     plan()
     client, chain = lineage(2)
-    User.objects.filter(pk=chain[0].id).update(referred_by=client.user)
+    User.objects.filter(pk=chain[0].user.pk).update(referred_by=client.user)
     deal = closed(client)
     accrue()
     assert [(level, referrer) for level, referrer, _ in rewards(deal)] == [(1, chain[0].id), (3, chain[0].id)]

@@ -16,6 +16,7 @@ from trading.margin import Conversion
 
 CENT = Decimal("0.01")
 SAME = Conversion.along(())
+ZERO = Decimal(0)
 CASES = Path(__file__).parent.parent / "trading" / "cases" / "trading.json"
 D = Decimal
 
@@ -43,9 +44,10 @@ def lot(*, volume: str = "1", commission: str = "3.50", bid: str = "1.20000", as
     return Execution(D(volume), D(commission), D(bid), D(ask))
 
 
-def earned(opening: Execution, closing: Execution, **facts: Any) -> arithmetic.Revenue:
-    facts = {"contract_size": D(100_000), "conversion": SAME, "compensation": D(0)} | facts
-    return revenue(opening, closing, **facts)
+def earned(
+    opening: Execution, closing: Execution, *, conversion: Conversion = SAME, compensation: Decimal = ZERO
+) -> arithmetic.Revenue:
+    return revenue(opening, closing, contract_size=D(100_000), conversion=conversion, compensation=compensation)
 
 
 def test_a_round_trip_earns_both_commissions_and_a_whole_spread() -> None:
@@ -140,7 +142,7 @@ def test_the_cap_holds_for_ten_thousand_deals_and_plans() -> None:
     dice = random.Random(27)
 
     def some(low: str, high: str, digits: int) -> Decimal:
-        scale = 10**digits
+        scale: int = 10**digits
         return D(dice.randint(int(D(low) * scale), int(D(high) * scale))) / scale
 
     cut = paid = 0

@@ -32,7 +32,7 @@ def family(market: Push) -> tuple[CastMember, list[CastMember]]:
     plan()
     client, chain = lineage(2, name="Dora Maria Diaz", email="dora@example.com")
     for member, code in zip(chain, ("ABCD1234", "EFGH5678"), strict=True):
-        User.objects.filter(pk=member.id).update(referral_code=code)
+        User.objects.filter(pk=member.user.pk).update(referral_code=code)
     return client, chain
 
 

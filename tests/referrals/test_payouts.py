@@ -129,7 +129,7 @@ def test_somebody_who_is_not_active_is_not_paid(family: tuple[CastMember, list[C
     client, chain = family
     closed(client)
     run("accrue_commissions")
-    User.objects.filter(pk=chain[0].id).update(is_active=False)
+    User.objects.filter(pk=chain[0].user.pk).update(is_active=False)
     counts = pay()
     assert (counts["not_active"], cash(chain[0]), cash(chain[1])) == (1, 0, 1)
 

@@ -1,0 +1,174 @@
+"""
+Jobs that accrue referral commissions, killed at random while deals pour in: is every deal paid once per level?
+
+    python -m bench.referral_storm [--deals 20000] [--seconds 60] [--jobs 4] [--seed 1]
+
+Real processes of `manage.py accrue_commissions --watch`, ended with SIGKILL and replaced, on a database of their own.
+Afterwards what is left is accrued, everything is paid, and all verifications run. Prints one JSON object; exit status 1
+if anything was paid twice, lost or does not add up. It takes its seconds and at most two minutes more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any
+
+from bench import throwaway
+from scripts import environment
+
+VERIFICATIONS = ("verify_ledger", "verify_positions", "verify_commissions", "verify_audit")
+CLIENTS = 8
+SECONDS_TO_DRAIN_MAX = 120
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.referral_storm", description=__doc__.split("\n")[1])
+    parser.add_argument("--deals", type=int, default=20_000)
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--jobs", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=1)
+    chosen = parser.parse_args(arguments)
+    with throwaway.desk("storm"):
+        found = storm(chosen.deals, chosen.seconds, chosen.jobs, random.Random(chosen.seed))
+    print(json.dumps(found, indent=2))
+    return 0 if found["right"] else 1
+
+
+def storm(deals: int, seconds: int, count: int, dice: random.Random) -> dict[str, Any]:
+    from tests.concurrency import accruing
+
+    templates = families()
+    jobs, made, kill_at = Jobs(count), len(templates), 0.0
+    with jobs.running():
+        started = time.monotonic()
+        while (elapsed := time.monotonic() - started) < seconds:
+            # As many as are due by now, so that they come in to the end.
+            while made < deals * min(1.0, elapsed / (seconds * 0.9)):
+                chunk = min(50, deals - made)
+                accruing.copy_deal(dice.choice(templates), chunk)
+                made += chunk
+            if elapsed > kill_at and jobs.kill_one(dice):
+                kill_at = elapsed + dice.uniform(0.2, 1.5)
+            time.sleep(0.02)
+        left = accruing.waiting()
+        while accruing.waiting() and time.monotonic() - started < seconds + SECONDS_TO_DRAIN_MAX:
+            time.sleep(0.2)
+        drained = time.monotonic() - started
+    return {
+        "deals": made,
+        "kills": jobs.kills,
+        "waiting_when_the_killing_ended": left,
+        "seconds": round(drained, 1),
+    } | verdict(made)
+
+
+def families() -> list[Any]:
+    """A deal to copy of each of some clients, whose referrers they share."""
+    from decimal import Decimal
+
+    from tests.cast import make_client
+    from tests.concurrency.accruing import idle_deal
+    from tests.referrals.deals import lineage, plan
+    from tests.trading import prices
+
+    market = prices.open_market()
+    plan()
+    _, chain = lineage()
+    clients = [make_client(margin=Decimal("50000.00"), referred_by=chain[0].user) for _ in range(CLIENTS)]
+    return [idle_deal(client, market) for client in clients]
+
+
+def verdict(deals: int) -> dict[str, Any]:
+    """Whether each deal has exactly one commission per level, everything is paid, and every verification is clean."""
+    from django.core.management import call_command
+    from django.db.models import Count
+
+    from referrals.models import Accrual, Commission
+
+    groups = Commission.objects.values_list("level").annotate(count=Count("pk"), deals=Count("deal", distinct=True))
+    levels = {level: {"commissions": count, "deals": of} for level, count, of in groups.order_by("level")}
+    once = all(row == {"commissions": deals, "deals": deals} for row in levels.values()) and len(levels) == 3
+    accrued = Accrual.objects.filter(outcome=Accrual.Outcome.ACCRUED).count()
+    call_command("pay_commissions", hold_days=0, stdout=StringIO())
+    unpaid = Commission.objects.exclude(status=Commission.Status.PAID).count()
+    checks = {command: verify(command) for command in VERIFICATIONS}
+    right = once and accrued == deals and not unpaid and all(status == 0 for status in checks.values())
+    return {"accrued": accrued, "levels": levels, "unpaid": unpaid, "verifications": checks, "right": right}
+
+
+def verify(command: str) -> int:
+    """The exit status of a verification, run as cron would."""
+    run = subprocess.run(
+        [sys.executable, "manage.py", command, "--json"], cwd=environment.ROOT, capture_output=True, check=False
+    )
+    if run.returncode:
+        sys.stderr.buffer.write(run.stdout[-2_000:] + run.stderr[-2_000:])
+    return run.returncode
+
+
+@dataclass
+class Jobs:
+    """
+    So many processes at once; whichever is killed is replaced.
+
+    Only one that has had time to come up is killed: there is nothing to be learnt from killing an import.
+    """
+
+    count: int
+    processes: dict[subprocess.Popen[bytes], float] = field(default_factory=dict)
+    seconds_to_come_up: float = 0.0
+    kills: int = 0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        from tests.concurrency import accruing
+
+        try:
+            begun = time.monotonic()
+            self._fill()
+            while accruing.waiting():
+                time.sleep(0.05)
+            self.seconds_to_come_up = 1.5 * (time.monotonic() - begun)
+            yield
+        finally:
+            for process in self.processes:
+                process.terminate()
+            for process in self.processes:
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def kill_one(self, dice: random.Random) -> bool:
+        """Kill one without warning, whatever it is doing, and start another; False if all have just been started."""
+        now = time.monotonic()
+        up = [process for process, started in self.processes.items() if now - started > self.seconds_to_come_up]
+        if not up:
+            return False
+        victim = dice.choice(up)
+        victim.kill()
+        victim.wait()
+        del self.processes[victim]
+        self.kills += 1
+        self._fill()
+        return True
+
+    def _fill(self) -> None:
+        command = [sys.executable, "manage.py", "accrue_commissions", "--watch", "--interval=0.05", "--batch=20"]
+        while len(self.processes) < self.count:
+            process = subprocess.Popen(command, cwd=environment.ROOT, stdout=subprocess.DEVNULL)
+            self.processes[process] = time.monotonic()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
