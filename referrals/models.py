@@ -66,6 +66,10 @@ class CommissionPlan(models.Model):
     class Meta:
         constraints = (
             models.UniqueConstraint(fields=["code", "version"], name="commissionplan_version"),
+            models.CheckConstraint(
+                condition=Q(kind__in=["PER_LOT", "PERCENT_OF_COMMISSION", "FIRST_DEPOSIT"]),
+                name="commissionplan_kind_known",
+            ),
             models.CheckConstraint(condition=Q(version__gte=1), name="commissionplan_version_positive"),
             models.CheckConstraint(
                 condition=Q(rates__len__gte=1, rates__len__lte=LEVELS_MAX), name="commissionplan_levels_in_range"

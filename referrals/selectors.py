@@ -83,6 +83,12 @@ def commissions_to_pay(referrer: UUID) -> QuerySet[Commission]:
     return Commission.objects.filter(owner_id=referrer, status=Commission.Status.APPROVED).order_by("id")
 
 
+def counts_to_pay(referrer: UUID) -> dict[str, int]:
+    """How many approved commissions a referrer has in each currency."""
+    rows = commissions_to_pay(referrer).order_by().values_list("currency").annotate(count=Count("pk"))
+    return dict(rows)
+
+
 def debts_open(referrer: UUID) -> QuerySet[Debt]:
     return Debt.objects.filter(owner_id=referrer, settled_at__isnull=True).order_by("id")
 

@@ -106,6 +106,10 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.UniqueConstraint(fields=("code", "version"), name="commissionplan_version"),
                     models.CheckConstraint(
+                        condition=models.Q(("kind__in", ["PER_LOT", "PERCENT_OF_COMMISSION", "FIRST_DEPOSIT"])),
+                        name="commissionplan_kind_known",
+                    ),
+                    models.CheckConstraint(
                         condition=models.Q(("version__gte", 1)), name="commissionplan_version_positive"
                     ),
                     models.CheckConstraint(

@@ -69,9 +69,9 @@ def pay_referrer(*, referrer: UUID) -> Paid:
     if not db.fetch_all(_CLAIM_SQL, {"referrer": str(referrer)})[0][0]:
         paid.is_busy = True
         return paid
-    due = Counter(selectors.commissions_to_pay(referrer).values_list("currency", flat=True))
+    due = selectors.counts_to_pay(referrer)
     if not selectors.people([referrer])[referrer].is_active:
-        paid.left["not_active"] = due.total()
+        paid.left["not_active"] = sum(due.values())
         return paid
     wallets = selectors.payout_wallets(referrer, due)
     paid.left["no_wallet"] = sum(count for currency, count in due.items() if currency not in wallets)

@@ -132,6 +132,37 @@ def test_jobs_at_once_share_the_deals(family: tuple[CastMember, list[CastMember]
     each_deal_paid_each_level_once(200)
 
 
+def test_a_deal_that_commits_late_is_not_missed(family: tuple[CastMember, list[CastMember], UUID]) -> None:
+    """It was made before deals that are decided about, and shows up only after them."""
+    from threading import Event
+
+    from django.db import connections, transaction
+
+    from tests.concurrency import accruing
+    from tests.referrals.deals import run
+
+    is_made, may_commit = Event(), Event()
+
+    def late() -> None:
+        try:
+            with transaction.atomic():
+                accruing.copy_deal(family[2], 3)
+                is_made.set()
+                assert may_commit.wait(30)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(late)
+        assert is_made.wait(30)
+        accruing.copy_deal(family[2], 5)
+        assert run("accrue_commissions")["deals"] == 6  # those five, and the one that they were copied from
+        may_commit.set()
+        slow.result(30)
+    assert run("accrue_commissions")["deals"] == 3
+    each_deal_paid_each_level_once(9)
+
+
 def test_payouts_at_once_pay_each_referrer_once(family: tuple[CastMember, list[CastMember], UUID]) -> None:
     from tests.concurrency import accruing
     from tests.referrals.deals import cash, run
