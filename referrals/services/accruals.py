@@ -10,18 +10,21 @@ Rewards are pulled: long after a client's close has been answered, and never und
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import structlog
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from core.db import retry_on_conflict
+from core.errors import plain
 from core.ids import uuid7
 from referrals import first_deposits, reckoning, selectors
 from referrals.models import Accrual, Commission
@@ -32,19 +35,17 @@ logger = structlog.get_logger(__name__)
 #: Deals decided in one transaction.
 BATCH = 200
 
-DECIDED = (
-    "outcome",
-    "plan",
-    "levels",
-    "currency",
-    "volume",
-    "commission",
-    "spread",
-    "compensation",
-    "revenue",
-    "pool",
-    "accrued_at",
-)
+# One statement for the whole batch: Django's bulk_update takes twenty times as long to spell the same.
+_DECIDE_SQL = """
+UPDATE referrals_accrual a
+   SET outcome = s.outcome, plan_id = s.plan_id, levels = s.levels, currency = s.currency, volume = s.volume,
+       commission = s.commission, spread = s.spread, compensation = s.compensation, revenue = s.revenue,
+       pool = s.pool, accrued_at = %(now)s::timestamptz
+  FROM jsonb_to_recordset(%(decisions)s::jsonb)
+       AS s (deal_id uuid, outcome text, plan_id uuid, levels smallint[], currency text, volume numeric,
+             commission numeric, spread numeric, compensation numeric, revenue numeric, pool numeric)
+ WHERE a.deal_id = s.deal_id
+"""
 
 
 @dataclass(slots=True)
@@ -85,18 +86,19 @@ def accrue_batch(*, limit: int = BATCH) -> Accrued:
         return accrued
     now, facts = timezone.now(), Facts.about(accruals)
     commissions: list[Commission] = []
+    decisions = []
     for accrual in accruals:
         decision = reckoning.decide(accrual, facts)
         rows = _commissions(accrual, decision, now=now)
-        _mark(accrual, decision, now=now)
         accrued.count(decision.outcome, rows)
         commissions += rows
+        decisions.append(_row(accrual, decision))
     Commission.objects.bulk_create(commissions)
-    Accrual.objects.bulk_update(accruals, DECIDED)
+    _decide(decisions, now=now)
     rewarded = first_deposits.reward(accruals, facts, now=now)
     accrued.add(rewarded)
     accrued.first_deposits = len({row.deposit_id for row in rewarded})
-    _log_on_commit(accruals, accrued)
+    _log_on_commit(decisions, accrued)
     return accrued
 
 
@@ -132,23 +134,41 @@ def _commissions(accrual: Accrual, decision: Decision, *, now: datetime) -> list
     ]
 
 
-def _mark(accrual: Accrual, decision: Decision, *, now: datetime) -> None:
-    accrual.outcome = decision.outcome
-    accrual.plan = decision.plan
-    accrual.levels = decision.levels
-    accrual.pool = None if decision.reward is None else decision.reward.pool
-    accrual.accrued_at = now
-    if decision.earned is not None:
-        revenue = decision.earned.revenue
-        accrual.currency, accrual.volume = decision.earned.currency, decision.earned.deal.volume
-        accrual.commission, accrual.spread = revenue.commission, revenue.spread
-        accrual.compensation, accrual.revenue = revenue.compensation, revenue.total
+def _row(accrual: Accrual, decision: Decision) -> dict[str, Any]:
+    """What the accrual keeps of a decision."""
+    earned, plan, reward = decision.earned, decision.plan, decision.reward
+    row: dict[str, Any] = {
+        "deal_id": accrual.deal_id,
+        "outcome": decision.outcome.value,
+        "plan_id": None if plan is None else plan.id,
+        "levels": decision.levels,
+        "currency": "",
+        "pool": None if reward is None else reward.pool,
+    }
+    if earned is not None:
+        revenue = earned.revenue
+        row |= {
+            "currency": earned.currency,
+            "volume": earned.deal.volume,
+            "commission": revenue.commission,
+            "spread": revenue.spread,
+            "compensation": revenue.compensation,
+            "revenue": revenue.total,
+        }
+    return row
 
 
-def _log_on_commit(accruals: Sequence[Accrual], accrued: Accrued) -> None:
-    for accrual in accruals:
-        if accrual.outcome == Accrual.Outcome.UNREADABLE:
-            event = partial(logger.error, "referrals.deal.unreadable", deal_id=str(accrual.deal_id))
+def _decide(decisions: list[dict[str, Any]], *, now: datetime) -> None:
+    # Planned each time: a plan that a job made while the table was young would read all of it for every batch.
+    with connection.cursor() as cursor:
+        cursor.execute(_DECIDE_SQL, {"decisions": json.dumps(plain(decisions)), "now": now})
+        assert cursor.rowcount == len(decisions), "what is locked waits to be decided"
+
+
+def _log_on_commit(decisions: Sequence[dict[str, Any]], accrued: Accrued) -> None:
+    for decision in decisions:
+        if decision["outcome"] == Accrual.Outcome.UNREADABLE:
+            event = partial(logger.error, "referrals.deal.unreadable", deal_id=str(decision["deal_id"]))
             transaction.on_commit(event, robust=True)
     event = partial(logger.info, "referrals.deals.accrued", deals=accrued.deals, commissions=accrued.commissions)
     transaction.on_commit(event, robust=True)
