@@ -3,10 +3,9 @@ Jobs that accrue referral commissions, killed at random while deals pour in: is 
 
     python -m bench.referral_storm [--deals 20000] [--seconds 60] [--jobs 4] [--seed 1]
 
-Real processes of `manage.py accrue_commissions --watch`, ended with SIGKILL and replaced, on a database of their own.
+Each job is a process of its own that runs `accrue_commissions --watch`; it is ended with SIGKILL and replaced at once.
 Afterwards what is left is accrued, everything is paid, and all verifications run. Prints one JSON object; exit status 1
-if anything was paid twice, lost or does not add up. It takes its seconds, and at most five minutes more
-for what is left.
+if anything was paid twice, lost or does not add up. It takes its seconds, and at most five minutes for what is left.
 """
 
 from __future__ import annotations
@@ -17,9 +16,6 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
 
@@ -48,22 +44,26 @@ def storm(deals: int, seconds: int, count: int, dice: random.Random) -> dict[str
     from tests.concurrency import accruing
 
     templates = families()
-    jobs, made, kill_at = Jobs(count), len(templates), 0.0
-    with jobs.running():
-        started = time.monotonic()
+    jobs = accruing.Jobs(count, batch=20, seconds_max=seconds + SECONDS_TO_DRAIN_MAX)
+    started, made, kill_at = time.monotonic(), len(templates), 0.0
+    try:
+        jobs.start()
         while (elapsed := time.monotonic() - started) < seconds:
             # As many as are due by now, so that they come in to the end.
             while made < deals * min(1.0, elapsed / (seconds * 0.9)):
                 chunk = min(50, deals - made)
                 accruing.copy_deal(dice.choice(templates), chunk)
                 made += chunk
-            if elapsed > kill_at and jobs.kill_one(dice):
-                kill_at = elapsed + dice.uniform(0.2, 1.5)
+            if elapsed > kill_at:
+                jobs.kill_one(dice)
+                kill_at = elapsed + dice.uniform(0.1, 1.5)
             time.sleep(0.02)
         left = accruing.waiting()
         while accruing.waiting() and time.monotonic() - started < seconds + SECONDS_TO_DRAIN_MAX:
             time.sleep(0.2)
         drained = time.monotonic() - started
+    finally:
+        jobs.stop()
     return {
         "deals": made,
         "kills": jobs.kills,
@@ -114,61 +114,6 @@ def verify(command: str) -> int:
     if run.returncode:
         sys.stderr.buffer.write(run.stdout[-2_000:] + run.stderr[-2_000:])
     return run.returncode
-
-
-@dataclass
-class Jobs:
-    """
-    So many processes at once; whichever is killed is replaced.
-
-    Only one that has had time to come up is killed: there is nothing to be learnt from killing an import.
-    """
-
-    count: int
-    processes: dict[subprocess.Popen[bytes], float] = field(default_factory=dict)
-    seconds_to_come_up: float = 0.0
-    kills: int = 0
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        from tests.concurrency import accruing
-
-        try:
-            begun = time.monotonic()
-            self._fill()
-            while accruing.waiting():
-                time.sleep(0.05)
-            self.seconds_to_come_up = 1.5 * (time.monotonic() - begun)
-            yield
-        finally:
-            for process in self.processes:
-                process.terminate()
-            for process in self.processes:
-                try:
-                    process.wait(20)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-
-    def kill_one(self, dice: random.Random) -> bool:
-        """Kill one without warning, whatever it is doing, and start another; False if all have just been started."""
-        now = time.monotonic()
-        up = [process for process, started in self.processes.items() if now - started > self.seconds_to_come_up]
-        if not up:
-            return False
-        victim = dice.choice(up)
-        victim.kill()
-        victim.wait()
-        del self.processes[victim]
-        self.kills += 1
-        self._fill()
-        return True
-
-    def _fill(self) -> None:
-        command = [sys.executable, "manage.py", "accrue_commissions", "--watch", "--interval=0.05", "--batch=20"]
-        while len(self.processes) < self.count:
-            process = subprocess.Popen(command, cwd=environment.ROOT, stdout=subprocess.DEVNULL)
-            self.processes[process] = time.monotonic()
 
 
 if __name__ == "__main__":

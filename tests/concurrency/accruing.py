@@ -19,9 +19,6 @@ from tests.referrals.deals import close_part, opened
 from tests.trading.prices import Push
 from trading.models import Deal, Instrument
 
-#: How long a job may live.
-SECONDS_MAX = 60
-
 #: A closing deal and its opening, copied with new ids: what reckoning reads is the same, and nothing is made up but how
 #: many there are.
 _COPY_SQL = """
@@ -98,6 +95,7 @@ class Jobs:
 
     count: int
     batch: int
+    seconds_max: int = 60
     running: list[int] = field(default_factory=list)
     kills: int = 0
 
@@ -110,7 +108,7 @@ class Jobs:
             self.running.append(pid)
 
     def _run(self) -> NoReturn:
-        signal.alarm(SECONDS_MAX)  # and not outlive their test, whatever becomes of it
+        signal.alarm(self.seconds_max)  # and not outlive their test, whatever becomes of it
         try:
             call_command("accrue_commissions", watch=True, interval=0.02, batch=self.batch, stdout=StringIO())
         finally:
