@@ -5,12 +5,12 @@ PYTHON := .venv/bin/python
 DESK := $(PYTHON) -m scripts.desk
 CHECKS := $(DESK) checks --
 # Each proves what its room promises about money; `make verify` runs them all, and fails if one does.
-VERIFY := verify_ledger verify_positions verify_audit
+VERIFY := verify_ledger verify_positions verify_commissions verify_audit
 
-.PHONY: help run demo replay verify test check lint format types layers migrations deploy shell secret reset clean venv venv-dev
+.PHONY: help run demo replay verify test check lint format types layers migrations deploy bench-selection referral-storm shell secret reset clean venv venv-dev
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: export DESK_FOLLOW_PARENT := 1
 run: venv ## Start everything (HOST, PORT, FEED=off and DATABASE_URL are honoured); Ctrl-C stops it
@@ -50,6 +50,12 @@ migrations: venv-dev ## Migrations match the models, and are safe under load
 
 deploy: venv-dev ## Django's own security checks, as in an installation
 	@$(CHECKS) $(PYTHON) manage.py check --deploy --fail-level WARNING
+
+bench-selection: venv-dev ## Whether finding what a price touches costs what is touched, or what is open
+	@$(PYTHON) -m bench.selection
+
+referral-storm: venv-dev ## Kill accrual jobs at random for a minute over 20,000 deals, and add up what they paid
+	@$(PYTHON) -m bench.referral_storm
 
 shell: venv ## A Python shell on the demo's database
 	@$(DESK) manage shell

@@ -19,7 +19,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from bench import desk
+from bench import throwaway
 
 ACCOUNTS = 33_000
 SIZES = (10_000, 100_000, 1_000_000)
@@ -129,21 +129,21 @@ def main() -> int:
     options = parser.parse_args()
     figures: dict[tuple[int, int], list[float]] = {}
     touched: dict[tuple[int, int], int] = {}
-    with desk.server() as url, contextlib.ExitStack() as stack:
-        names = {}
+    with throwaway.server() as url, contextlib.ExitStack() as stack:
+        clones = {}
         for size in options.sizes:
             started = time.perf_counter()
-            names[size] = stack.enter_context(desk.database(url, str(size)))
+            clones[size] = stack.enter_context(throwaway.clone(url, str(size)))
             fill(size, options.accounts)
             print(f"{size:>9,} open positions made in {time.perf_counter() - started:.0f} s", flush=True)
         for number in range(options.rounds + 1):
-            for size, name in names.items():
-                with desk.connected_to(name):
-                    for batch in (LITTLE, FAR):
-                        accounts, milliseconds = select(batch)
-                        touched[size, batch] = accounts
-                        if number:  # the first round fills the caches
-                            figures.setdefault((size, batch), []).append(milliseconds)
+            for size, clone in clones.items():
+                throwaway.turn_to(clone)
+                for batch in (LITTLE, FAR):
+                    accounts, milliseconds = select(batch)
+                    touched[size, batch] = accounts
+                    if number:  # the first round fills the caches
+                        figures.setdefault((size, batch), []).append(milliseconds)
     report(options.sizes, {key: statistics.median(values) for key, values in figures.items()}, touched)
     return 0
 

@@ -322,6 +322,11 @@ EXPOSURE_MAX = Decimal(env.str("EXPOSURE_MAX", default="100000000"))
 #: Whose hours `load_instruments` gives the instruments: `always` open, as a replay has its own clock, or `market`.
 INSTRUMENT_SESSIONS = env.str("INSTRUMENT_SESSIONS", default="always")
 
+# --- Referrals ------------------------------------------------------------------------------------------------------
+
+#: How long a commission waits before it may be paid, so that what should not be can be stopped.
+REFERRAL_HOLD_DAYS = env.int("REFERRAL_HOLD_DAYS", default=1)
+
 # --- Watching it ----------------------------------------------------------------------------------------------------
 
 #: Lets a scraper on another host read /metrics (`Authorization: Bearer …`); without one only this host may.

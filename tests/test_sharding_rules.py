@@ -38,6 +38,7 @@ GLOBAL = {
     "trading.LeverageCap": "what the law says, for everybody it protects",
     "trading.TradingSession": "hours that are the same for everybody",
     "trading.Holiday": "days that are the same for everybody",
+    "referrals.CommissionPlan": "terms that are the same for everybody",
 }
 
 #: Keys that are not made by `uuid7`.
@@ -54,6 +55,7 @@ NATURAL_KEYS = {
     "trading.AccountWatch": "one per account, whose id it is",
     "trading.RiskTask": "one per account, whose id it is",
     "trading.RiskCursor": "there is one",
+    "referrals.Accrual": "one per closing deal, whose id it is",
 }
 
 #: What is unique over all clients, although a shard can only see its own. Past one box, a small directory that is not
@@ -64,6 +66,9 @@ GLOBALLY_UNIQUE = {
     "accounts.TradingAccount.number": "what a client says on the telephone",
     "accounts.ApiToken.digest": "a token is looked up before its owner is known",
     "trading.Position.number": "what a client says on the telephone",
+    "referrals.Commission.deal,level": "kept by the deal's own row, on the client's shard, which is decided about once",
+    "referrals.Commission.deposit,level": "as for deals: decided about where the client's deposits and deals are",
+    "referrals.Commission.client,level": "as above",
 }
 
 #: A row's one partner row, of the same owner: unique within the owner already, since the partner's id is.
@@ -87,6 +92,9 @@ BOUNDED_INTEGERS = {
     "trading.PriceBatch.size": "prices in one batch",
     "trading.RiskCursor.id": "always 1",
     "trading.PriceClock.id": "always 1",
+    "referrals.CommissionPlan.version": "versions of one plan",
+    "referrals.CommissionPlan.seconds_held_min": "seconds",
+    "referrals.Commission.level": "1 to 3, by a CHECK",
 }
 
 #: Triggers that look at more than the row at hand, and what would happen without them.
@@ -94,6 +102,7 @@ TRIGGERS_THAT_LOOK_AROUND = {
     "entry_is_judged": "reads one posting and its wallets; across shards a posting is two, each with both its legs,"
     " and either is right without being judged, since the ledger builds it right",
     "ledgertransaction_is_judged": "reads the entries of one posting",
+    "deal_awaits_accrual": "reads users, who are on every shard, and writes a row of the deal's own client",
 }
 
 

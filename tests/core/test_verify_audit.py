@@ -16,7 +16,11 @@ from accounts.services import freezes, switches, verifications
 from core import verification
 from core.audit import Actor
 from core.ids import uuid7
+from referrals.models import Commission
+from referrals.services import approvals, reversals
 from tests.cast import CastMember, alice, carol_staff
+from tests.referrals.deals import closed, lineage, plan, run
+from tests.trading import prices
 from wallets.models import Deposit, Withdrawal
 from wallets.services import deposits, withdrawals
 
@@ -50,8 +54,21 @@ def told(db: None, settings: Any) -> CastMember:
         )
     freeze = freezes.place_freeze(owner=who.user.pk, scope=Freeze.Scope.TRADING, reason="Odd orders", actor=carol)
     freezes.lift_freeze(freeze_id=freeze.pk, reason="Explained", actor=dora)
+    reward_and_regret(carol)
     switches.throw_kill_switch(scope="WITHDRAWALS", reason="Drill", actor=carol)
     return who
+
+
+def reward_and_regret(actor: Actor) -> None:
+    """A deal that two people are rewarded for, of which one is approved by hand and one reversed."""
+    prices.open_market()
+    plan()
+    client, _ = lineage(2)
+    closed(client)
+    run("accrue_commissions")
+    first, second = Commission.objects.order_by("level")
+    approvals.approve_commission(commission_id=first.pk, reason="A known partner", actor=actor)
+    reversals.reverse_commission(commission_id=second.pk, reason="Wash trading", actor=actor)
 
 
 def fresh_key() -> dict[str, str]:
@@ -78,7 +95,7 @@ def test_finds_nothing_where_everything_was_told(told: CastMember) -> None:
 CORRUPTIONS = {
     "trail_is_guarded": "ALTER TABLE core_auditevent DISABLE TRIGGER auditevent_is_append_only",
     "ledger_is_guarded": "DROP TRIGGER entry_is_judged ON wallets_entry",
-    "deals_are_guarded": "ALTER TABLE trading_deal DISABLE TRIGGER ALL",
+    "deals_are_guarded": "ALTER TABLE trading_deal DISABLE TRIGGER deal_is_append_only",
     "events_are_as_old_as_their_ids": (
         "UPDATE core_auditevent SET created_at = created_at - interval '1 day' WHERE action = 'core.kill_switch.thrown'"
     ),
@@ -89,6 +106,8 @@ CORRUPTIONS = {
     "reviews_are_told": "UPDATE accounts_verification SET status = 'REJECTED'",
     "switches_are_told": "UPDATE core_killswitch SET engaged = false",
     "withdrawals_are_told": "UPDATE wallets_withdrawal SET status = 'SENT'",
+    "commission_decisions_are_told": "DELETE FROM core_auditevent WHERE action = 'referrals.commission.reversed'",
+    "referrals_are_guarded": "ALTER TABLE trading_deal DISABLE TRIGGER deal_awaits_accrual",
     "deposit_reviews_are_told": "DELETE FROM core_auditevent WHERE action = 'wallets.deposit.approved'",
 }
 

@@ -1,0 +1,49 @@
+"""Referrals as staff see them: everything, and nothing to change here."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from core.admin import ReadOnlyAdmin
+from referrals.models import Accrual, Commission, CommissionPlan, Debt, DebtSettlement
+
+
+@admin.register(CommissionPlan)
+class CommissionPlanAdmin(ReadOnlyAdmin):
+    list_display = ("code", "version", "kind", "currency", "rates", "cap_percent", "valid_from", "valid_to")
+    list_filter = ("kind",)
+    search_fields = ("=code",)
+
+
+@admin.register(Accrual)
+class AccrualAdmin(ReadOnlyAdmin):
+    list_display = ("executed_at", "deal_id", "owner", "outcome", "plan", "revenue", "pool", "currency")
+    list_filter = ("outcome",)
+    list_select_related = ("owner", "plan")
+    search_fields = ("=deal__id", "=owner__id")
+    search_help_text = "A deal's id, or a client's"
+
+
+@admin.register(Commission)
+class CommissionAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "owner", "client", "level", "amount", "currency", "status", "plan", "deal_id")
+    list_filter = ("status", "level")
+    list_select_related = ("owner", "client", "plan")
+    search_fields = ("=id", "=owner__id", "=deal__id", "=transaction__id")
+    search_help_text = "The id of a commission, of its referrer, of its deal, or of the posting that paid it"
+
+
+@admin.register(Debt)
+class DebtAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "owner", "amount", "settled", "currency", "settled_at")
+    list_select_related = ("owner",)
+    search_fields = ("=id", "=owner__id", "=commission__id")
+    search_help_text = "The id of a debt, of its referrer, or of the commission that was reversed"
+
+
+@admin.register(DebtSettlement)
+class DebtSettlementAdmin(ReadOnlyAdmin):
+    list_display = ("settled_at", "owner", "debt", "amount", "transaction_id")
+    list_select_related = ("owner", "debt")
+    search_fields = ("=debt__id", "=transaction__id")
+    search_help_text = "The id of a debt, or of the payout that settled it"

@@ -1,0 +1,10 @@
+DROP TRIGGER debtsettlement_is_append_only ON referrals_debtsettlement;
+DROP TRIGGER debt_is_never_deleted ON referrals_debt;
+DROP TRIGGER commission_is_never_deleted ON referrals_commission;
+DROP TRIGGER commission_keeps_what_it_is ON referrals_commission;
+DROP TRIGGER commissionplan_is_never_deleted ON referrals_commissionplan;
+DROP TRIGGER commissionplan_keeps_its_terms ON referrals_commissionplan;
+DROP TRIGGER accrual_is_never_deleted ON referrals_accrual;
+DROP TRIGGER accrual_is_decided_once ON referrals_accrual;
+DROP TRIGGER deal_awaits_accrual ON trading_deal;
+DROP FUNCTION referrals_note_deal();

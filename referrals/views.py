@@ -1,0 +1,86 @@
+"""Referrals over REST: a referrer reads their own, and nothing here changes anything."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import selectors as people
+from core.api import KeysetPagination, owner_of
+from core.api.views import APIView, ListAPIView
+from referrals import selectors, serializers
+from referrals.models import Commission
+
+
+class ReferralsView(APIView):
+    """One's own referral code, and whom it has brought so far, newest first."""
+
+    scopes = {"GET": "read"}
+
+    @extend_schema(
+        responses=serializers.ReferralsDocument,
+        parameters=[OpenApiParameter("cursor", str), OpenApiParameter("limit", int)],
+    )
+    def get(self, request: Request) -> Response:
+        owner = owner_of(request)
+        pages = KeysetPagination()
+        rows = pages.paginate_queryset(selectors.referred(owner), request, self)
+        page = pages.get_paginated_response([selectors.referred_document(row) for row in rows])
+        code = people.person(owner).referral_code or ""
+        return Response({"code": code, "link": selectors.link(code), **(page.data or {})})
+
+
+class CommissionFilter(filters.FilterSet):
+    """`from` is included and `to` is not: when the commission came about."""
+
+    status = filters.ChoiceFilter(choices=Commission.Status.choices)
+    level = filters.NumberFilter()
+    currency = filters.CharFilter()
+    deal = filters.UUIDFilter(field_name="deal_id")
+    transaction = filters.UUIDFilter(field_name="transaction_id")
+    to = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+    class Meta:
+        model = Commission
+        fields = ("status", "level", "currency", "deal", "transaction")
+
+
+# A class body cannot spell a field named `from`.
+CommissionFilter.base_filters["from"] = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+
+
+class CommissionListView(ListAPIView[Commission]):
+    """What one has earned, newest first, each with the deal it is for, the plan, and the posting that paid it."""
+
+    scopes: ClassVar[dict[str, str | None]] = {"GET": "read"}
+    serializer_class = serializers.CommissionDocument
+    filterset_class = CommissionFilter
+
+    def get_queryset(self) -> QuerySet[Commission]:
+        return selectors.commissions(owner_of(self.request))
+
+
+class StatisticsView(APIView):
+    """How far those one has referred have come, and what they have earned one, by period, level and state."""
+
+    scopes = {"GET": "read"}
+
+    @extend_schema(
+        responses=serializers.StatisticsDocument,
+        parameters=[
+            OpenApiParameter("from", str, description="A moment; this one is included."),
+            OpenApiParameter("to", str, description="A moment; this one is not."),
+            OpenApiParameter("period", str, enum=serializers.PERIODS),
+        ],
+    )
+    def get(self, request: Request) -> Response:
+        asked: dict[str, Any] = serializers.StatisticsTerms.read(request.query_params.dict())
+        figures = selectors.statistics(
+            owner_of(request), since=asked.get("from"), until=asked.get("to"), period=asked["period"]
+        )
+        return Response(selectors.statistics_document(figures))
