@@ -1,1 +1,0 @@
-"""Measurements of the desk, each a command that prints its figures."""
