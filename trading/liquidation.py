@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -80,31 +81,26 @@ def _is_below(state: AccountState, level: Any) -> bool:
 
 
 def _stop_out(visit: Visit) -> None:
-    """Do what can be done, and tell it if that is anything."""
-    before, report = _state(visit), _Report(visit)
+    """Do what can be done, and tell it if that is anything. Every position is valued once: the batch's prices stay."""
+    locked, report, rows = visit.locked, _Report(visit), {row.id: row for row in visit.positions}
+    by_loss = engine.largest_loss_first(locked.book.positions, market=locked.market, currency=locked.wallet.currency)
+    before = report.state()
     for order in sorted(visit.orders, key=lambda order: (-order.margin_reserved, order.id)):
         visit.cancel(order)
         visit.tally["cancelled"] += 1
         report.order_cancelled(order)
-    left: set[UUID] = set()
-    while _is_below(_state(visit), STOP_OUT_LEVEL) and (position := _worst(visit, left)) is not None:
+    for position in (rows[one.id] for one, _ in by_loss):
+        if not _is_below(report.state(), STOP_OUT_LEVEL):
+            break
         try:
             closing = visit.reckon_close(position)
         except PASSING as refusal:
-            left.add(position.id)
             report.position_skipped(position, refusal)
             continue
         report.position_closed(position, closing, visit.close(position, closing, Cause.STOP_OUT))
     if report.has_effect:
         _tell(visit, Told.STOP_OUT, before, report.document())
         visit.tally["stop_outs"] += 1
-
-
-def _worst(visit: Visit, left: set[UUID]) -> Position | None:
-    """The open position with the largest loss, but for those that were left; None if there is no other."""
-    locked, rows = visit.locked, {row.id: row for row in visit.positions}
-    by_loss = engine.largest_loss_first(locked.book.positions, market=locked.market, currency=locked.wallet.currency)
-    return next((rows[one.id] for one, _ in by_loss if one.id not in left), None)
 
 
 def _tell(visit: Visit, kind: MarginEvent.Kind, state: AccountState, report: dict[str, Any]) -> None:
@@ -143,12 +139,19 @@ class _Report:
     positions: list[dict[str, Any]] = field(init=False)
     steps: list[dict[str, Any]] = field(default_factory=list)
     has_effect: bool = False
+    _floating: dict[UUID, Decimal] = field(default_factory=dict)
     _symbols: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.before = self._state()
         rates = self.visit.locked.market.rates(fresh_only=False)
         self.positions = [self._position(one, rates) for one in self.visit.locked.book.positions]
+        self.before = self._state()
+
+    def state(self) -> AccountState:
+        """What the account is worth now, with what is still open of the positions that it began with."""
+        wallet, book = self.visit.locked.wallet, self.visit.locked.book
+        floating = sum((self._floating[one.id] for one in book.positions), start=Decimal(0))
+        return AccountState(balance=wallet.balance, credit=wallet.credit, floating=floating, held=wallet.held)
 
     def order_cancelled(self, order: Order) -> None:
         self._did(
@@ -234,7 +237,7 @@ class _Report:
         self.has_effect = True
 
     def _state(self) -> dict[str, Any]:
-        state = _state(self.visit)
+        state = self.state()
         level = margin.shown_level(state.margin_level)
         names = ("balance", "credit", "floating", "equity", "held", "free_margin")
         return {name: self._money(getattr(state, name)) for name in names} | {"margin_level": level}
@@ -242,6 +245,7 @@ class _Report:
     def _position(self, one: OpenPosition, rates: margin.Rates) -> dict[str, Any]:
         market, currency = self.visit.locked.market, self.visit.locked.wallet.currency
         floating = engine.floating_of(one, market=market, currency=currency, rates=rates)
+        self._floating[one.id] = floating.amount
         self._used(one.symbol, *floating.conversion.path)
         return {
             "position": one.id,
