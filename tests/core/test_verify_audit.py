@@ -12,11 +12,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from accounts.models import Freeze, Verification
-from accounts.services import freezes, switches, verifications
+from accounts.services import freezes, referrers, switches, verifications
 from core import verification
 from core.audit import Actor
 from core.ids import uuid7
-from tests.cast import CastMember, alice, carol_staff
+from tests.cast import CastMember, alice, bob, carol_staff
 from wallets.models import Deposit, Withdrawal
 from wallets.services import deposits, withdrawals
 
@@ -51,6 +51,10 @@ def told(db: None, settings: Any) -> CastMember:
     freeze = freezes.place_freeze(owner=who.user.pk, scope=Freeze.Scope.TRADING, reason="Odd orders", actor=carol)
     freezes.lift_freeze(freeze_id=freeze.pk, reason="Explained", actor=dora)
     switches.throw_kill_switch(scope="WITHDRAWALS", reason="Drill", actor=carol)
+    change = referrers.propose_referrer(
+        client_id=who.user.pk, referrer_id=bob().user.pk, reason="His letter", actor=carol
+    )
+    referrers.approve_referrer(change_id=change.pk, reason="Her letter", actor=dora)
     return who
 
 
@@ -87,6 +91,7 @@ CORRUPTIONS = {
     ),
     "freezes_are_told": "DELETE FROM core_auditevent WHERE action = 'accounts.freeze.lifted'",
     "reviews_are_told": "UPDATE accounts_verification SET status = 'REJECTED'",
+    "referrers_are_told": "UPDATE accounts_user SET referred_by_id = NULL",
     "switches_are_told": "UPDATE core_killswitch SET engaged = false",
     "withdrawals_are_told": "UPDATE wallets_withdrawal SET status = 'SENT'",
     "deposit_reviews_are_told": "DELETE FROM core_auditevent WHERE action = 'wallets.deposit.approved'",
@@ -103,6 +108,11 @@ def test_notices_an_approval_that_was_put_in_by_hand(told: CastMember) -> None:
     other = carol_staff(email="eve@example.com").user.pk
     corrupt(f"UPDATE wallets_withdrawal SET second_approved_by_id = '{other}'")
     assert found() == {"withdrawals_are_told": 1}
+
+
+def test_notices_a_proposal_that_was_approved_by_hand(told: CastMember) -> None:
+    corrupt("DELETE FROM core_auditevent WHERE action = 'accounts.referrer_change.approved'")
+    assert found() == {"referrers_are_told": 1}
 
 
 def test_every_check_has_its_corruption() -> None:
