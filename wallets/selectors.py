@@ -18,6 +18,7 @@ STATEMENT_COLUMNS = (
     "posted_at",
     "type",
     "reason",
+    "moves",
     "amount",
     "balance_after",
     "currency",
@@ -180,7 +181,7 @@ def bank_account_document(account: BankAccount) -> dict[str, Any]:
 
 
 def entry_document(entry: Entry) -> dict[str, Any]:
-    """One line of a statement, with the wallet's balance after it."""
+    """One line of a statement, with the balance after it; `moves` says whether it moved that, or the credit."""
     assert entry.balance_after is not None, "a statement is a gated wallet's"
     return {
         "id": entry.id,
@@ -188,6 +189,7 @@ def entry_document(entry: Entry) -> dict[str, Any]:
         "transaction": entry.transaction_id,
         "type": entry.transaction.type,
         "reason": entry.reason,
+        "moves": "CREDIT" if entry.reason in {Entry.Reason.CREDIT_IN, Entry.Reason.CREDIT_OUT} else "BALANCE",
         "amount": show(entry.amount, entry.currency),
         "currency": entry.currency,
         "balance_after": show(entry.balance_after, entry.currency),

@@ -20,7 +20,7 @@ from wallets.ledger import REALIZING, HouseWallet, Leg, LockedWallet, Reason, Ty
 from wallets.models import Entry, Kind, Wallet
 from wallets.services.house import fold_house
 
-HOUSES = (Kind.HOUSE_TRADING_PNL, Kind.HOUSE_COMMISSION, Kind.HOUSE_SWAP)
+HOUSES = (Kind.HOUSE_TRADING_PNL, Kind.HOUSE_COMMISSION, Kind.HOUSE_SWAP, Kind.HOUSE_BONUS_EXPENSE)
 REASONS = (Reason.TRADE_PNL, Reason.COMMISSION, Reason.SWAP, Reason.ADJUSTMENT, Reason.TRANSFER)
 #: Two clients with a cash and a margin wallet each.
 CLIENTS = ((Kind.CASH, "300"), (Kind.MARGIN, "200"), (Kind.CASH, "0"), (Kind.MARGIN, "50"))
@@ -34,6 +34,7 @@ programs = st.lists(
         st.tuples(st.just("post"), legs, holds),
         st.tuples(st.just("hold"), places, st.integers(0, 60_000)),
         st.tuples(st.just("transfer"), places, places, st.integers(1, 15_000)),
+        st.tuples(st.just("credit"), places, st.integers(-9_000, 9_000)),
         st.tuples(st.just("fold"), st.integers(1, 5)),
     ),
     min_size=1,
@@ -50,6 +51,7 @@ class Ledger:
     held: list[Decimal]
     realized: list[Decimal]
     versions: list[int]
+    credit: list[Decimal]
     house: dict[Kind, Decimal] = field(default_factory=lambda: dict.fromkeys(HOUSES, Decimal(0)))
 
     def may_be(self, place: int, balance: Decimal, held: Decimal) -> bool:
@@ -72,8 +74,10 @@ def test_any_program_leaves_the_books_of_plain_arithmetic(committed_db: Clone, p
         held=[Decimal(0)] * 4,
         realized=[Decimal(0)] * 4,
         versions=[wallet.version for wallet in wallets],
+        credit=[Decimal(0)] * 4,
     )
-    steps: dict[str, Callable[..., None]] = {"post": _post, "hold": _hold, "transfer": _transfer, "fold": _fold}
+    steps: dict[str, Callable[..., None]] = {"post": _post, "hold": _hold, "transfer": _transfer}
+    steps |= {"credit": _credit, "fold": _fold}
     try:
         for name, *terms in program:
             steps[name](wallets, paper, *terms)
@@ -159,6 +163,23 @@ def _transfer(wallets: list[Wallet], paper: Ledger, source: int, target: int, am
             paper.versions[place] += 1
 
 
+def _credit(wallets: list[Wallet], paper: Ledger, place: int, amount_cents: int) -> None:
+    amount = Decimal(amount_cents) / 100
+    if not amount or paper.kinds[place] == Kind.CASH:  # asserted and guarded elsewhere
+        return
+    is_allowed = paper.credit[place] + amount >= 0
+
+    def act() -> None:
+        (locked,) = ledger.lock_wallets(wallets[place].number)
+        ledger_cast.post(ledger.credit_legs(locked, amount), type=Type.BONUS, owner=locked.owner)
+
+    assert _is_accepted(act) == is_allowed
+    if is_allowed:
+        paper.credit[place] += amount
+        paper.versions[place] += 1
+        paper.house[Kind.HOUSE_BONUS_EXPENSE] -= amount
+
+
 def _fold(_wallets: list[Wallet], _paper: Ledger, batch: int) -> None:
     fold_house(batch=batch)
 
@@ -175,9 +196,10 @@ def _is_accepted(act: Callable[[], object]) -> bool:
 def _compare(wallets: list[Wallet], paper: Ledger) -> None:
     for place, wallet in enumerate(wallets):
         row = Wallet.objects.get(pk=wallet.pk)
-        assert (row.balance, row.held, row.realized_profit, row.version) == (
+        assert (row.balance, row.held, row.credit, row.realized_profit, row.version) == (
             paper.balances[place],
             paper.held[place],
+            paper.credit[place],
             paper.realized[place],
             paper.versions[place],
         )
