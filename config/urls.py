@@ -9,6 +9,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("accounts.urls")),
     path("api/v1/", include("wallets.urls")),
     path("api/v1/", include("trading.urls")),
+    path("api/v1/", include("referrals.urls")),
 ]
 
 # Problem documents under /api/, pages elsewhere.

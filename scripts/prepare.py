@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     step("migrations", lambda: call_command("migrate", interactive=False, verbosity=0))
     step("static files", collect_static)
     step("instruments", lambda: call_command("load_instruments", verbosity=0, stdout=StringIO()))
+    step("bonuses", lambda: call_command("load_bonus_policies", verbosity=0, stdout=StringIO()))
     step("demo cast", lambda: call_command("demo_cast", output=str(DEMO_FILE), verbosity=0, stdout=StringIO(), **urls))
     return 0
 

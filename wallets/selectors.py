@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
 
 from core.errors import NotFound
 from core.money import book, show
@@ -76,6 +77,15 @@ def _statement_line(entry: Entry) -> tuple[object, ...]:
 
 def deposits(owner: UUID) -> QuerySet[Deposit]:
     return Deposit.objects.select_related("wallet").filter(owner_id=owner)
+
+
+def deposited(owner: UUID, currency: str) -> Decimal:
+    """What a client has brought in of real money, in one currency, less what was taken back."""
+    completed = Deposit.objects.filter(
+        owner_id=owner, currency=currency, status=Deposit.Status.COMPLETED, wallet__environment=Environment.LIVE
+    )
+    total: Decimal | None = completed.aggregate(total=Sum("amount"))["total"]
+    return total or ZERO
 
 
 def overdue_deposits(now: datetime) -> QuerySet[Deposit]:

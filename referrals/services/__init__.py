@@ -1,0 +1,1 @@
+"""What referrals does, one module per noun; call a service through its module."""
