@@ -68,7 +68,10 @@ class UserAdmin(ReadOnlyAdmin):
             if typed and named is None:
                 raise rules.ReferralCodeInvalid
             return referrers.propose_referrer(
-                client_id=row.pk, referrer_id=named and named.pk, reason=reason, actor=actor_of(request)
+                client_id=row.pk,
+                referrer_id=None if named is None else named.pk,
+                reason=reason,
+                actor=actor_of(request),
             )
 
         act_on_each(self, request, rows, act, "proposed")

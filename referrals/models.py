@@ -27,9 +27,7 @@ class BonusPolicy(models.Model):
     version = models.PositiveBigIntegerField()
     is_offered = models.BooleanField(help_text="Off: nobody gets one while this version is in force.")
     amount = money_field()
-    deposit_min = money_field(
-        help_text="What must have been deposited, and be in the account, when it is claimed; 0 asks for nothing."
-    )
+    deposit_min = money_field(help_text="What must have been deposited, and be in the account, when it is claimed.")
     days_valid = models.PositiveIntegerField(help_text="What is left of it then is taken back.")
     jurisdictions_barred = ArrayField(models.CharField(max_length=16), default=list, blank=True)
     countries_barred = ArrayField(models.CharField(max_length=2), default=list, blank=True)

@@ -59,4 +59,5 @@ def remaining(bonus: SignupBonus) -> Decimal:
     """What is left of a bonus: the account's credit, and nothing once it has ended."""
     if bonus.status != SignupBonus.Status.ACTIVE:
         return Decimal(0)
-    return min(bonus.amount, bonus.account.wallet.credit)
+    left: Decimal = min(bonus.amount, bonus.account.wallet.credit)
+    return left

@@ -185,8 +185,7 @@ def close_position(
     """
     Write the closing deal of a locked position, release its margin and post its money; every figure is known by now.
 
-    Profit, commission and, when nothing stays open and the account would owe, the house's compensation are one posting.
-    A compensation ends what credit there is.
+    Profit, commission and, if nothing stays open and the account would owe, compensation and credit are one posting.
     """
     wallet, now, deal_id = locked.wallet, mandate.now, uuid7()
     rest = closing.rest_of(position)

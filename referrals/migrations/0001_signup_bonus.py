@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                     "deposit_min",
                     models.DecimalField(
                         decimal_places=8,
-                        help_text="What must have been deposited, and be in the account, when it is claimed; 0 asks for nothing.",
+                        help_text="What must have been deposited, and be in the account, when it is claimed.",
                         max_digits=20,
                     ),
                 ),

@@ -309,7 +309,8 @@ def _read(document: dict[str, Any]) -> BonusPolicy:
         amounts = {name: Decimal(document[name]) for name in ("amount", "deposit_min")}
         policy = BonusPolicy(**document | amounts | {"valid_from": datetime.fromisoformat(document["valid_from"])})
         is_right = (
-            type(policy.is_offered) is bool
+            type(document["is_offered"]) is bool
+            and all(type(document[name]) is int for name in ("version", "days_valid"))
             and policy.currency in CURRENCIES
             and all(amount == book(amount, policy.currency) for amount in amounts.values())
             and policy.valid_from.tzinfo is not None

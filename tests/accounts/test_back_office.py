@@ -232,11 +232,12 @@ def test_an_admin_freezes_and_lifts(db: None) -> None:
 
 
 def test_who_referred_a_client_is_changed_by_two_people(db: None) -> None:
-    client, referrer = cast.alice().user, factories.Person.create(referral_code=rules.new_referral_code())
+    code = rules.new_referral_code()
+    client, referrer = cast.alice().user, factories.Person.create(referral_code=code)
     ada = office("admin")
     act(ada, USERS, "propose_referrer", client, reason="His letter", code="NOSUCHCO")
     assert not ReferrerChange.objects.exists()
-    act(ada, USERS, "propose_referrer", client, reason="His letter", code=referrer.referral_code.lower())
+    act(ada, USERS, "propose_referrer", client, reason="His letter", code=code.lower())
     change = ReferrerChange.objects.get()
     page = act(ada, CHANGES, "approve", change)
     assert "Whoever proposed a change does not decide about it" in page.content.decode()

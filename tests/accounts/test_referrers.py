@@ -233,7 +233,7 @@ def test_a_person_two_levels_above_themselves_gets_nothing(db: None) -> None:
 
 def proposal(client: User, referrer: User | None, by: StaffMember) -> ReferrerChange:
     return referrers.propose_referrer(
-        client_id=client.pk, referrer_id=referrer and referrer.pk, reason=REASON, actor=by.actor
+        client_id=client.pk, referrer_id=None if referrer is None else referrer.pk, reason=REASON, actor=by.actor
     )
 
 

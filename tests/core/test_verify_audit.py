@@ -17,6 +17,7 @@ from core import verification
 from core.audit import Actor
 from core.ids import uuid7
 from tests.cast import CastMember, alice, bob, carol_staff
+from tests.referrals import newcomers
 from wallets.models import Deposit, Withdrawal
 from wallets.services import deposits, withdrawals
 
@@ -55,6 +56,9 @@ def told(db: None, settings: Any) -> CastMember:
         client_id=who.user.pk, referrer_id=bob().user.pk, reason="His letter", actor=carol
     )
     referrers.approve_referrer(change_id=change.pk, reason="Her letter", actor=dora)
+    settings.PAYMENT_PROVIDER = "sandbox"
+    newcomers.offer()
+    assert newcomers.claim(newcomers.newcomer()).status_code == 201
     return who
 
 
@@ -82,6 +86,8 @@ def test_finds_nothing_where_everything_was_told(told: CastMember) -> None:
 CORRUPTIONS = {
     "trail_is_guarded": "ALTER TABLE core_auditevent DISABLE TRIGGER auditevent_is_append_only",
     "ledger_is_guarded": "DROP TRIGGER entry_is_judged ON wallets_entry",
+    "bonuses_are_guarded": "DROP TRIGGER signupbonus_only_ends ON referrals_signupbonus",
+    "bonuses_are_posted": "UPDATE referrals_signupbonus SET amount = amount + 1",
     "deals_are_guarded": "ALTER TABLE trading_deal DISABLE TRIGGER ALL",
     "events_are_as_old_as_their_ids": (
         "UPDATE core_auditevent SET created_at = created_at - interval '1 day' WHERE action = 'core.kill_switch.thrown'"
@@ -108,6 +114,12 @@ def test_notices_an_approval_that_was_put_in_by_hand(told: CastMember) -> None:
     other = carol_staff(email="eve@example.com").user.pk
     corrupt(f"UPDATE wallets_withdrawal SET second_approved_by_id = '{other}'")
     assert found() == {"withdrawals_are_told": 1}
+
+
+def test_notices_a_bonus_that_nobody_gave(told: CastMember) -> None:
+    corrupt("DELETE FROM referrals_bonusidentity")
+    corrupt("DELETE FROM referrals_signupbonus")
+    assert found() == {"bonuses_are_posted": 1}
 
 
 def test_notices_a_proposal_that_was_approved_by_hand(told: CastMember) -> None:

@@ -78,8 +78,8 @@ def test_does_not_pay_out_credit(market: Push) -> None:
 
 
 def credit(who: CastMember) -> Decimal:
-    who.margin.refresh_from_db()
-    return who.margin.credit
+    left: Decimal = Wallet.objects.get(pk=who.margin.pk).credit
+    return left
 
 
 WORKED_EXAMPLES = [

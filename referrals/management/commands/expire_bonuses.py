@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from core.commands import DeskCommand, JobFailed
 from core.errors import Contended, OutcomeUnknown
+from core.money import show
 from referrals import selectors
 from referrals.services import bonuses
 
@@ -48,7 +49,7 @@ class Command(DeskCommand):
                 bar.update()
                 if self.stopping.is_set():
                     break
-        told = {**counts, "removed": dict(removed)}
+        told = {**counts, "removed": {currency: show(amount, currency) for currency, amount in removed.items()}}
         if counts["unfinished"] and not self.is_watching:
             raise JobFailed("not every bonus that was due could be taken back", told)
         return told
