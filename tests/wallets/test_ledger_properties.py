@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -205,6 +206,43 @@ def _compare(wallets: list[Wallet], paper: Ledger) -> None:
         )
         assert Entry.objects.filter(wallet=row).count() == row.version
     assert {kind: ledger.house_balance(kind, "USD", "LIVE") for kind in HOUSES} == paper.house
+
+
+@given(
+    balance=st.integers(1, 10**14),
+    credit=st.integers(0, 10**14),
+    parts=st.lists(st.integers(1, 10**14), min_size=1, max_size=8),
+    currency=st.sampled_from(sorted(CURRENCIES)),
+)
+@settings(max_examples=500, deadline=None)
+def test_no_way_of_leaving_keeps_more_credit_than_leaving_at_once(
+    balance: int, credit: int, parts: list[int], currency: str
+) -> None:
+    unit = CURRENCIES[currency].unit
+    wallet = _wallet(balance * unit, credit * unit, currency)
+    whole = min(sum(parts), balance) * unit
+    at_once = ledger.credit_lost(wallet, whole)
+    exact = Fraction(wallet.credit) * Fraction(whole) / Fraction(wallet.balance)
+    assert exact <= Fraction(at_once) < exact + Fraction(unit)
+    assert at_once <= wallet.credit
+    lost = Decimal(0)
+    for part in parts:
+        amount = min(part * unit, wallet.balance)
+        if not amount:
+            break
+        share = ledger.credit_lost(wallet, amount)
+        assert 0 <= share <= wallet.credit
+        lost += share
+        wallet.balance -= amount
+        wallet.credit -= share
+    assert lost >= at_once
+    assert wallet.balance or not wallet.credit
+
+
+def _wallet(balance: Decimal, credit: Decimal, currency: str) -> LockedWallet:
+    """A margin wallet that only its figures are known of."""
+    facts: Any = dict.fromkeys(field.name for field in fields(LockedWallet))
+    return LockedWallet(**facts | {"balance": balance, "credit": credit, "currency": currency, "kind": Kind.MARGIN})
 
 
 @given(
