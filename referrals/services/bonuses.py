@@ -235,18 +235,20 @@ class Expired:
 
 @retry_on_conflict
 @transaction.atomic(durable=True)
-def expire_bonus(*, bonus_id: UUID, now: datetime) -> Expired | None:
+def expire_bonus(*, bonus_id: UUID, until: datetime) -> Expired | None:
     """
-    Take back what is left of a bonus whose time was over at `now`; None if it is not, or if that was done before.
+    Take back what is left of a bonus whose time was over at `until`; None if it is not, or if that was done before.
 
     Nothing stops it: no freeze, no kill switch, no open position. If the outcome of the commit is unknown, call again.
     """
+    now = timezone.now()
+    until = min(until, now)  # its time is over when it is over, whatever a clock said before
     found = SignupBonus.objects.select_related("account").get(pk=bonus_id)
     market = trading_selectors.market(now)
 
     (wallet,) = ledger.lock_wallets_by_id(found.account.wallet_id)
     bonus = SignupBonus.objects.select_for_update(no_key=True).order_by("pk").get(pk=bonus_id)
-    if bonus.status != Status.ACTIVE or bonus.expires_at > now:
+    if bonus.status != Status.ACTIVE or bonus.expires_at > until:
         return None
 
     left = min(bonus.amount, wallet.credit)

@@ -83,7 +83,7 @@ def test_an_end_has_one_effect_whenever_the_database_dies(url: str, monkeypatch:
         assert claim(who).status_code == 201
         let_time_pass()
         bonus = SignupBonus.objects.get(owner=who.user)
-        return who, partial(bonuses.expire_bonus, bonus_id=bonus.pk, now=timezone.now())
+        return who, partial(bonuses.expire_bonus, bonus_id=bonus.pk, until=timezone.now())
 
     who, expire = ending()
     with session_dies(url, 0, monkeypatch) as counting:

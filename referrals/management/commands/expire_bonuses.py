@@ -39,7 +39,7 @@ class Command(DeskCommand):
                     removed[bonus.currency] += selectors.remaining(bonus)
                 else:
                     try:
-                        expired = bonuses.expire_bonus(bonus_id=bonus.id, now=now)
+                        expired = bonuses.expire_bonus(bonus_id=bonus.id, until=now)
                     except (Contended, OutcomeUnknown):  # somebody is at this account; its turn comes again
                         counts["unfinished"] += 1
                     else:
