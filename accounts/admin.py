@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts.models import ApiToken, Freeze, TradingAccount, User, Verification
-from accounts.services import freezes, verifications
+from accounts import rules, selectors
+from accounts.models import ApiToken, Freeze, ReferrerChange, TradingAccount, User, Verification
+from accounts.services import freezes, referrers, verifications
 from core.admin import ReadOnlyAdmin, ReasonForm, act_on_each
 from core.api.requests import actor_of
+
+
+class PersonForm(ReasonForm):
+    """The reason, and for one of the actions a referral code."""
+
+    code = forms.CharField(required=False, max_length=16, label="Referral code of the new referrer:")
 
 
 @admin.register(User)
@@ -21,8 +29,8 @@ class UserAdmin(ReadOnlyAdmin):
     search_fields = ("=id", "=email", "=phone", "=referral_code")
     search_help_text = "An id, an email address in lower case, a phone number, or a referral code"
     exclude = ("password",)
-    action_form = ReasonForm
-    actions = ("freeze_login", "freeze_trading", "freeze_deposits", "freeze_withdrawals")
+    action_form = PersonForm
+    actions = ("freeze_login", "freeze_trading", "freeze_deposits", "freeze_withdrawals", "propose_referrer")
 
     def has_freeze_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.add_freeze")
@@ -48,6 +56,53 @@ class UserAdmin(ReadOnlyAdmin):
             return freezes.place_freeze(owner=row.pk, scope=scope, reason=reason, actor=actor_of(request))
 
         act_on_each(self, request, rows, act, "frozen")
+
+    def has_propose_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.add_referrerchange")
+
+    @admin.action(description="Propose another referrer (no code: nobody)", permissions=["propose"])
+    def propose_referrer(self, request: HttpRequest, rows: QuerySet[User]) -> None:
+        def act(row: User, reason: str) -> object:
+            typed = request.POST.get("code", "").strip()
+            named = selectors.referrer(rules.read_referral_code(typed)) if typed else None
+            if typed and named is None:
+                raise rules.ReferralCodeInvalid
+            return referrers.propose_referrer(
+                client_id=row.pk,
+                referrer_id=None if named is None else named.pk,
+                reason=reason,
+                actor=actor_of(request),
+            )
+
+        act_on_each(self, request, rows, act, "proposed")
+
+
+@admin.register(ReferrerChange)
+class ReferrerChangeAdmin(ReadOnlyAdmin):
+    list_display = ("proposed_at", "owner", "previous", "referrer", "status", "proposed_by", "decided_by", "reason")
+    list_filter = ("status",)
+    list_select_related = ("owner", "previous", "referrer", "proposed_by", "decided_by")
+    search_fields = ("=id", "=owner__id")
+    search_help_text = "A proposal's id, or a client's"
+    action_form = ReasonForm
+    actions = ("approve", "reject")
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.change_referrerchange")
+
+    @admin.action(description="Approve; it counts from now on", permissions=["decide"])
+    def approve(self, request: HttpRequest, rows: QuerySet[ReferrerChange]) -> None:
+        def act(row: ReferrerChange, reason: str) -> object:
+            return referrers.approve_referrer(change_id=row.pk, reason=reason, actor=actor_of(request))
+
+        act_on_each(self, request, rows, act, "approved")
+
+    @admin.action(description="Reject", permissions=["decide"])
+    def reject(self, request: HttpRequest, rows: QuerySet[ReferrerChange]) -> None:
+        def act(row: ReferrerChange, reason: str) -> object:
+            return referrers.reject_referrer(change_id=row.pk, reason=reason, actor=actor_of(request))
+
+        act_on_each(self, request, rows, act, "rejected")
 
 
 @admin.register(TradingAccount)

@@ -76,6 +76,78 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
 
+class ReferrerChange(models.Model):
+    """
+    A change of who referred a client, proposed by one member of staff and decided by another.
+
+    It counts from `effective_from` on; what the client did before stays with `previous`. A NULL is nobody.
+    """
+
+    class Status(models.TextChoices):
+        PROPOSED = "PROPOSED"
+        APPROVED = "APPROVED"
+        REJECTED = "REJECTED"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="referrer_changes")
+    previous = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    referrer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    status = models.CharField(max_length=8, choices=Status, default=Status.PROPOSED)
+    reason = models.CharField(max_length=500)
+    proposed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    proposed_at = models.DateTimeField(default=timezone.now)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    decided_at = models.DateTimeField(null=True)
+    decision = models.CharField(max_length=500, blank=True, help_text="Why it was approved or rejected.")
+    effective_from = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["owner"], condition=Q(status="PROPOSED"), name="referrerchange_one_open_per_client"
+            ),
+            models.CheckConstraint(
+                condition=~Q(reason="") & (Q(status="PROPOSED") | ~Q(decision="")),
+                name="referrerchange_has_its_reasons",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="PROPOSED", decided_by__isnull=True, decided_at__isnull=True)
+                | (Q(status__in=["APPROVED", "REJECTED"]) & Q(decided_by__isnull=False, decided_at__isnull=False)),
+                name="referrerchange_is_decided_by_someone",
+            ),
+            models.CheckConstraint(
+                condition=~Q(proposed_by=F("owner"))
+                & (Q(decided_by__isnull=True) | (~Q(decided_by=F("proposed_by")) & ~Q(decided_by=F("owner")))),
+                name="referrerchange_takes_two_other_people",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="APPROVED", effective_from__isnull=False, effective_from__gte=F("decided_at"))
+                | (~Q(status="APPROVED") & Q(effective_from__isnull=True)),
+                name="referrerchange_is_never_retroactive",
+            ),
+            models.CheckConstraint(
+                condition=Q(referrer__isnull=True) | ~Q(referrer=F("owner")),
+                name="referrerchange_is_to_somebody_else",
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=["owner", "effective_from"], condition=Q(status="APPROVED"), name="referrerchange_effective"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.owner_id} {self.status}"
+
+
 #: Whose caps hold where nobody knows better: of the regulators' that we list, none are looser than these.
 JURISDICTION_UNKNOWN = "ESMA"
 

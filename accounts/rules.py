@@ -47,6 +47,18 @@ def require_of_age(born: date, *, today: date) -> None:
 
 # --- Referral codes -------------------------------------------------------------------------------------------------
 
+
+class ReferralCodeInvalid(DomainError):
+    code = "REFERRAL_CODE_INVALID"
+    message = "Nobody has given out this referral code; check it for typing errors, or leave it out."
+    status = 400
+
+
+class SelfReferral(DomainError):
+    code = "SELF_REFERRAL"
+    message = "Nobody refers themselves; sign up without a referral code."
+
+
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _REFERRAL_CODE = re.compile(rf"\A[{_CROCKFORD}]{{8}}\Z", re.ASCII)
 _CHECK_MODULUS = 37
@@ -75,6 +87,21 @@ def read_referral_code(typed: str) -> str | None:
     return code
 
 
+def is_same_code(typed: str, other: str) -> bool:
+    """Whether two spellings mean one code; what is no code means only itself."""
+    return typed == other or read_referral_code(typed) == read_referral_code(other) is not None
+
+
+def mailbox(email: str) -> str:
+    """
+    The mailbox that an address delivers to, as far as every provider agrees: lower case, without a `+tag`.
+
+    Dots stay: they make no difference at one provider and all the difference at others.
+    """
+    local, _, domain = email.lower().rpartition("@")
+    return f"{local.partition('+')[0]}@{domain}"
+
+
 def _check(data: str) -> int:
     value = 0
     for character in data:
@@ -87,7 +114,7 @@ def _check(data: str) -> int:
 #: What each role may change, as Django's permissions; every role may look at everything the back office shows.
 ROLES: dict[str, tuple[str, ...]] = {
     "support": (),
-    "kyc": ("accounts.change_verification",),
+    "kyc": ("accounts.change_verification", "accounts.add_referrerchange", "accounts.change_referrerchange"),
     "finance": ("wallets.change_deposit", "wallets.change_withdrawal"),
     "dealing": ("core.change_killswitch", "trading.change_instrument"),
     "auditor": (),
@@ -95,6 +122,8 @@ ROLES: dict[str, tuple[str, ...]] = {
         "accounts.change_verification",
         "accounts.add_freeze",
         "accounts.change_freeze",
+        "accounts.add_referrerchange",
+        "accounts.change_referrerchange",
         "core.change_killswitch",
         "wallets.change_deposit",
         "wallets.change_withdrawal",

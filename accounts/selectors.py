@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from accounts.models import ApiToken, Freeze, TradingAccount, User, Verification
+from accounts.models import ApiToken, Freeze, ReferrerChange, TradingAccount, User, Verification
+from core import db
 from wallets.models import GATED_KINDS, Environment, Wallet
 
 
@@ -54,11 +56,104 @@ def freezes_due(now: datetime) -> QuerySet[Freeze]:
     return Freeze.objects.filter(lifted_at__isnull=True, expires_at__lte=now).order_by("expires_at", "id")
 
 
-def referrer(code: str | None) -> UUID | None:
+# --- Who referred whom ----------------------------------------------------------------------------------------------
+# The user's row has the referrer of now. What was before a change is in the change: the first one after a moment knows
+# who it replaced. Two clients who share a bank account are one person to us, and nobody refers themselves: from the
+# moment both have it on file, nothing is owed for it. That is read off the bank accounts, which are never deleted, so
+# no later step can forget it.
+
+_REFERRER_AT = """
+SELECT f.referrer
+  FROM (SELECT CASE WHEN h.id IS NULL THEN u.referred_by_id ELSE h.previous_id END AS referrer
+          FROM accounts_user u
+          LEFT JOIN LATERAL (SELECT c.id, c.previous_id FROM accounts_referrerchange c
+                              WHERE c.owner_id = u.id AND c.status = 'APPROVED' AND c.effective_from > {moment}
+                              ORDER BY c.effective_from LIMIT 1) h ON true
+         WHERE u.id = {client}) f
+ WHERE f.referrer IS NOT NULL
+   AND NOT EXISTS (SELECT FROM wallets_bankaccount a
+                     JOIN wallets_bankaccount b ON b.number_hash = a.number_hash AND b.owner_id = f.referrer
+                    WHERE a.owner_id = {client} AND greatest(a.created_at, b.created_at) <= {moment})
+"""
+_CHAINS_SQL = f"""
+SELECT asked.place, upline.level, upline.id
+  FROM unnest(%(clients)s::uuid[], %(moments)s::timestamptz[]) WITH ORDINALITY AS asked (client, moment, place)
+ CROSS JOIN LATERAL (
+       WITH RECURSIVE chain AS (
+           SELECT 0 AS level, asked.client AS id
+           UNION ALL
+           SELECT chain.level + 1, above.referrer
+             FROM chain
+            CROSS JOIN LATERAL ({_REFERRER_AT.format(client="chain.id", moment="asked.moment")}) above
+            WHERE chain.level < %(levels)s::int
+       )
+       SELECT chain.level, chain.id
+         FROM chain
+        WHERE chain.level > 0
+          AND NOT EXISTS (SELECT FROM wallets_bankaccount a
+                            JOIN wallets_bankaccount b ON b.number_hash = a.number_hash AND b.owner_id = chain.id
+                           WHERE a.owner_id = asked.client
+                             AND greatest(a.created_at, b.created_at) <= asked.moment)
+       ) upline
+ ORDER BY asked.place, upline.level
+"""  # noqa: S608 - put together from our own text
+_UPLINE_SQL = """
+WITH RECURSIVE upline AS (
+    SELECT u.id, u.referred_by_id FROM accounts_user u WHERE u.id = %(client)s::uuid
+    UNION
+    SELECT u.id, u.referred_by_id FROM accounts_user u JOIN upline ON u.id = upline.referred_by_id
+)
+SELECT id FROM upline
+"""
+
+
+class Upline(NamedTuple):
+    """One of those above a client: level 1 referred them, level 2 referred level 1, and so on."""
+
+    level: int
+    referrer: UUID
+
+
+def referrer(code: str | None) -> User | None:
     """Who gave out this referral code."""
     if code is None:
         return None
-    return User.objects.filter(referral_code=code, is_active=True).values_list("id", flat=True).first()
+    return User.objects.filter(referral_code=code, is_active=True).first()
+
+
+def referrer_at(client: UUID, moment: datetime) -> UUID | None:
+    """Who referred a client, as it stood at a moment; None for nobody, and for one who is the same person."""
+    chain = referral_chain(client, moment, levels=1)
+    return chain[0].referrer if chain else None
+
+
+def referral_chain(client: UUID, moment: datetime, *, levels: int = 3) -> list[Upline]:
+    """
+    Those above a client as it stood at a moment, nearest first, in one query.
+
+    The chain ends where somebody was referred by nobody or by themselves. Who shares a bank account with the client
+    is left out, and those above them move no nearer.
+    """
+    return referral_chains([(client, moment)], levels=levels)[0]
+
+
+def referral_chains(asked: Sequence[tuple[UUID, datetime]], *, levels: int = 3) -> list[list[Upline]]:
+    """The `referral_chain` of each client at each moment that is asked about, in that order, in one query."""
+    chains: list[list[Upline]] = [[] for _ in asked]
+    clients, moments = [client for client, _ in asked], [moment for _, moment in asked]
+    for place, level, id_ in db.fetch_all(_CHAINS_SQL, {"clients": clients, "moments": moments, "levels": levels}):
+        chains[place - 1].append(Upline(level, id_))
+    return chains
+
+
+def upline(client: UUID) -> set[UUID]:
+    """A client and everybody above them now, however far; whoever is in here cannot be referred by the client."""
+    return {id_ for (id_,) in db.fetch_all(_UPLINE_SQL, {"client": client})}
+
+
+def referrer_changes(owner: UUID) -> QuerySet[ReferrerChange]:
+    """What staff proposed about who referred a client, and what became of it."""
+    return ReferrerChange.objects.filter(owner_id=owner)
 
 
 # --- How they are spelled -------------------------------------------------------------------------------------------

@@ -144,7 +144,7 @@ class DemoForm(Terms):
     """
     A person, and the account they would like.
 
-    A referral code is taken as typed: one that nobody has given out is kept and refers to nobody.
+    A referral code may be typed in any case and with hyphens; one that nobody has given out is refused.
     """
 
     email = EmailText()

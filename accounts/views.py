@@ -106,7 +106,13 @@ class DemoSignUpView(OperationView):
     operation = sign_up.SIGN_UP_DEMO
     terms = DemoForm
     receipt = DemoWelcome
-    refusals = (PasswordTooWeak, sign_up.EmailTaken, sign_up.PhoneTaken)
+    refusals = (
+        PasswordTooWeak,
+        rules.ReferralCodeInvalid,
+        rules.SelfReferral,
+        sign_up.EmailTaken,
+        sign_up.PhoneTaken,
+    )
     authentication_classes = ()
     permission_classes = ()
     throttle_scope = "signup"
@@ -142,6 +148,8 @@ class LiveSignUpView(OperationView):
         PasswordTooWeak,
         InvalidCredentials,
         rules.UnderAge,
+        rules.ReferralCodeInvalid,
+        rules.SelfReferral,
         sign_up.EmailTaken,
         sign_up.PhoneTaken,
         sign_up.NotYourEmail,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -38,8 +38,8 @@ def reward(accruals: Sequence[Accrual], facts: Facts, *, now: datetime) -> list[
     db.require_transaction()
     if not any(plan.kind == CommissionPlan.Kind.FIRST_DEPOSIT for plan in facts.plans):
         return []
-    chains = {accrual.owner_id: accrual.chain for accrual in accruals}
-    open_ = chains.keys() - selectors.clients_rewarded_for_a_deposit(chains)
+    last = {accrual.owner_id: accrual for accrual in accruals}
+    open_ = last.keys() - selectors.clients_rewarded_for_a_deposit(last)
     deposits = selectors.first_deposits(open_)
     written: list[Commission] = []
     for client, deposit in sorted(deposits.items()):
@@ -50,7 +50,7 @@ def reward(accruals: Sequence[Accrual], facts: Facts, *, now: datetime) -> list[
         db.fetch_all(_CLIENT_SQL, {"client": client})
         if selectors.clients_rewarded_for_a_deposit([client]):
             continue
-        written += _reward(client, deposit, plan, chains, facts, now=now)
+        written += _reward(last[client], deposit, plan, facts, now=now)
     return written
 
 
@@ -60,18 +60,13 @@ def _is_enough(deposit: Deposit, plan: CommissionPlan) -> bool:
 
 
 def _reward(
-    client: UUID,
-    deposit: Deposit,
-    plan: CommissionPlan,
-    chains: Mapping[UUID, list[UUID]],
-    facts: Facts,
-    *,
-    now: datetime,
+    accrual: Accrual, deposit: Deposit, plan: CommissionPlan, facts: Facts, *, now: datetime
 ) -> list[Commission]:
+    client = accrual.owner_id
     if facts.lives_where_it_is_barred(client, plan):
         return []
     unit = CURRENCIES[plan.currency].unit
-    entitled = facts.entitled(chains[client], client=client, plan=plan)
+    entitled = facts.entitled(accrual, plan)
     wanted = [plan.rates[level - 1] for level, _ in entitled]
     total = sum(wanted, start=ZERO)
     if not total or total > room(client, plan):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
 from accounts.models import User
+from accounts.selectors import Upline, referral_chains
 from core.money import CURRENCIES
 from referrals import arithmetic, selectors
 from referrals.arithmetic import Execution, Revenue
@@ -79,16 +80,20 @@ class Facts:
     deals: Mapping[UUID, Deal]
     openings: Mapping[UUID, Deal]
     people: Mapping[UUID, User]
+    uplines: Mapping[UUID, list[Upline]]
 
     @classmethod
     def about(cls, accruals: Sequence[Accrual]) -> Facts:
         deals = selectors.closing_deals(accrual.deal_id for accrual in accruals)
         involved = {id_ for accrual in accruals for id_ in (accrual.owner_id, *accrual.chain)}
+        readable = [accrual for accrual in accruals if accrual.deal_id in deals]
+        chains = referral_chains([(one.owner_id, deals[one.deal_id].executed_at) for one in readable])
         return cls(
             plans=selectors.plans(),
             deals=deals,
             openings=selectors.opening_deals(deal.position_id for deal in deals.values()),
             people=selectors.people(involved),
+            uplines={accrual.deal_id: chain for accrual, chain in zip(readable, chains, strict=True)},
         )
 
     def plan_at(self, moment: datetime, *, for_deposits: bool = False) -> CommissionPlan | None:
@@ -99,17 +104,18 @@ class Facts:
                 return plan
         return None
 
-    def entitled(self, chain: Iterable[UUID], *, client: UUID, plan: CommissionPlan) -> list[tuple[int, UUID]]:
+    def entitled(self, accrual: Accrual, plan: CommissionPlan) -> list[tuple[int, UUID]]:
         """
-        Who of those who referred a client is paid, with their level.
+        Who of those who had referred a client by a deal is paid, with their level.
 
-        Whoever is passed over leaves their level empty: nobody moves up into it.
+        The accrual's chain was written with the deal; whoever turned out by then to be the same person as the client,
+        by a bank account that both have, is left out. Whoever is passed over leaves their level empty: nobody moves up.
         """
-        levels = enumerate(chain, start=1)
+        written = dict(enumerate(accrual.chain, start=1))
         return [
             (level, id_)
-            for level, id_ in levels
-            if level <= len(plan.rates) and id_ != client and self._may_be_paid(id_, plan)
+            for level, id_ in self.uplines[accrual.deal_id]
+            if level <= len(plan.rates) and id_ == written.get(level) and self._may_be_paid(id_, plan)
         ]
 
     def lives_where_it_is_barred(self, person: UUID, plan: CommissionPlan) -> bool:
@@ -138,7 +144,7 @@ def decide(accrual: Accrual, facts: Facts) -> Decision:
         return Decision(Outcome.COUNTRY_BARRED, earned, plan)
     if (deal.executed_at - deal.position.opened_at).total_seconds() < plan.seconds_held_min:
         return Decision(Outcome.HELD_TOO_SHORT, earned, plan)
-    entitled = facts.entitled(accrual.chain, client=accrual.owner_id, plan=plan)
+    entitled = facts.entitled(accrual, plan)
     if not entitled:
         return Decision(Outcome.NOBODY_ENTITLED, earned, plan)
     levels = [level for level, _ in entitled]

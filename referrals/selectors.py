@@ -14,7 +14,7 @@ from django.db.models.functions import Trunc
 
 from accounts.models import User
 from core.money import show
-from referrals.models import Accrual, Commission, CommissionPlan, Debt
+from referrals.models import Accrual, BonusIdentity, BonusPolicy, Commission, CommissionPlan, Debt, SignupBonus
 from trading import margin
 from trading.models import Deal
 from wallets.models import Deposit, Entry, Environment, Kind, Wallet
@@ -249,3 +249,53 @@ def statistics_document(figures: dict[str, Any]) -> dict[str, Any]:
         ],
         "owed": {currency: show(amount, currency) for currency, amount in figures["owed"]},
     }
+
+
+# --- Sign-up bonus --------------------------------------------------------------------------------------------------
+
+
+def bonus_policy(currency: str, moment: datetime) -> BonusPolicy | None:
+    """The policy that is in force for a currency: of those that have begun, the newest version."""
+    begun = BonusPolicy.objects.filter(currency=currency, valid_from__lte=moment)
+    return begun.order_by("-version").first()
+
+
+def bonuses(owner: UUID) -> QuerySet[SignupBonus]:
+    """A client's bonus, with its account and the wallet that has what is left of it."""
+    return SignupBonus.objects.filter(owner_id=owner).select_related("account__wallet")
+
+
+def is_known(digests: Iterable[bytes]) -> bool:
+    """Whether somebody with one of these had a bonus."""
+    return BonusIdentity.objects.filter(digest__in=list(digests)).exists()
+
+
+def bonuses_due(now: datetime) -> QuerySet[SignupBonus]:
+    """Bonuses of all clients whose time was over at `now`, and which have not been taken back yet; longest first."""
+    return SignupBonus.objects.filter(status=SignupBonus.Status.ACTIVE, expires_at__lte=now).order_by(
+        "expires_at", "id"
+    )
+
+
+def bonus_document(bonus: SignupBonus, *, account: str, remaining: Decimal) -> dict[str, Any]:
+    """A bonus as its owner sees it; `remaining` is what is left of it now."""
+    return {
+        "id": bonus.id,
+        "account": account,
+        "amount": show(bonus.amount, bonus.currency),
+        "remaining": show(remaining, bonus.currency),
+        "currency": bonus.currency,
+        "status": bonus.status,
+        "transaction": bonus.transaction_id,
+        "granted_at": bonus.granted_at,
+        "expires_at": bonus.expires_at,
+        "ended_at": bonus.ended_at,
+    }
+
+
+def remaining(bonus: SignupBonus) -> Decimal:
+    """What is left of a bonus: the account's credit, and nothing once it has ended."""
+    if bonus.status != SignupBonus.Status.ACTIVE:
+        return Decimal(0)
+    left: Decimal = min(bonus.amount, bonus.account.wallet.credit)
+    return left

@@ -8,4 +8,5 @@ urlpatterns = [
     path("referrals", views.ReferralsView.as_view()),
     path("referrals/commissions", views.CommissionListView.as_view()),
     path("referrals/statistics", views.StatisticsView.as_view()),
+    path("referrals/bonuses", views.BonusesView.as_view()),
 ]

@@ -12,9 +12,14 @@ from rest_framework.response import Response
 
 from accounts import selectors as people
 from core.api import KeysetPagination, owner_of
-from core.api.views import APIView, ListAPIView
+from core.api.views import APIView, ListAPIView, OperationView
+from core.audit import Actor
+from core.idempotency import Answer, Claim
 from referrals import selectors, serializers
-from referrals.models import Commission
+from referrals.models import Commission, SignupBonus
+from referrals.services import bonuses
+from trading.errors import TradingAccountNotFound
+from wallets.rules import VerificationRequired, WalletNotActive
 
 
 class ReferralsView(APIView):
@@ -84,3 +89,38 @@ class StatisticsView(APIView):
             owner_of(request), since=asked.get("from"), until=asked.get("to"), period=asked["period"]
         )
         return Response(selectors.statistics_document(figures))
+
+
+# --- Sign-up bonus --------------------------------------------------------------------------------------------------
+
+
+class BonusesView(OperationView, ListAPIView[SignupBonus]):
+    """
+    The sign-up bonus: GET shows one's own, POST gives it to a live trading account, once.
+
+    It is credit: margin to trade with, never to be withdrawn. What leaves the account takes a share of it along, and
+    what is left at `expires_at` is taken back.
+    """
+
+    operation = bonuses.CLAIM_BONUS
+    terms = serializers.BonusTerms
+    receipt = serializers.BonusReceipt
+    refusals = (
+        TradingAccountNotFound,
+        WalletNotActive,
+        VerificationRequired,
+        bonuses.BonusNotOffered,
+        bonuses.BonusBarred,
+        bonuses.BonusDepositMissing,
+        bonuses.BonusClaimed,
+    )
+    scopes: ClassVar[dict[str, str | None]] = {"GET": "read", "POST": "trade"}
+    throttle_scope = "money"
+    serializer_class = serializers.BonusDocument
+    queryset = SignupBonus.objects.none()
+
+    def get_queryset(self) -> QuerySet[SignupBonus]:
+        return selectors.bonuses(owner_of(self.request))
+
+    def act(self, *, request: Request, terms: dict[str, Any], claim: Claim, actor: Actor, **path: Any) -> Answer:
+        return bonuses.claim_bonus(account=terms["account"], claim=claim, actor=actor)

@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     step("static files", collect_static)
     step("instruments", lambda: call_command("load_instruments", verbosity=0, stdout=StringIO()))
     step("plans", lambda: call_command("load_plans", verbosity=0, stdout=StringIO()))
+    step("bonuses", lambda: call_command("load_bonus_policies", verbosity=0, stdout=StringIO()))
     step("demo cast", lambda: call_command("demo_cast", output=str(DEMO_FILE), verbosity=0, stdout=StringIO(), **urls))
     return 0
 

@@ -56,6 +56,13 @@ def adjust(locked: LockedWallet, amount: Decimal, *, held: dict[UUID, Decimal] |
     return post(legs, type=Type.ADJUSTMENT, owner=locked.owner, held=held)
 
 
+def give_credit(wallet: Wallet, amount: Decimal | str) -> None:
+    """Give credit to a margin wallet, or take it back if negative, in a transaction of its own."""
+    with transaction.atomic():
+        (locked,) = ledger.lock_wallets(wallet.number)
+        post(ledger.credit_legs(locked, Decimal(amount)), type=Type.BONUS, owner=locked.owner)
+
+
 def house(kind: Kind, locked: LockedWallet) -> HouseWallet:
     """The house's wallet that may face this one."""
     return ledger.house(kind, locked.currency, locked.environment)

@@ -37,6 +37,7 @@ GLOBAL = {
     "trading.RiskCursor": "how far the prices of everybody are worked off",
     "trading.LeverageCap": "what the law says, for everybody it protects",
     "trading.TradingSession": "hours that are the same for everybody",
+    "referrals.BonusPolicy": "terms that are the same for everybody",
     "trading.Holiday": "days that are the same for everybody",
     "referrals.CommissionPlan": "terms that are the same for everybody",
 }
@@ -65,6 +66,7 @@ GLOBALLY_UNIQUE = {
     "wallets.Deposit.provider,provider_reference": "one payment at the provider is one credit here, whoever it is for",
     "accounts.TradingAccount.number": "what a client says on the telephone",
     "accounts.ApiToken.digest": "a token is looked up before its owner is known",
+    "referrals.BonusIdentity.digest": "one bonus for one human being, under however many names",
     "trading.Position.number": "what a client says on the telephone",
     "referrals.Commission.deal,level": "kept by the deal's own row, on the client's shard, which is decided about once",
     "referrals.Commission.deposit,level": "as for deals: decided about where the client's deposits and deals are",
@@ -78,6 +80,7 @@ SAME_OWNERS_PARTNER = (models.OneToOneField,)
 BOUNDED_INTEGERS = {
     "core.IdempotencyKey.response_status": "an HTTP status",
     "accounts.TradingAccount.leverage": "1 to 10,000, by a CHECK",
+    "referrals.BonusPolicy.days_valid": "days, 1 to 3,650 by a CHECK",
     "trading.Instrument.digits": "decimals of a price",
     "trading.Instrument.leverage_max": "a leverage",
     "trading.Instrument.quote_age_seconds_max": "seconds",

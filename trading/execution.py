@@ -212,7 +212,7 @@ def close_position(
     """
     Write the closing deal of a locked position, release its margin and post its money; every figure is known by now.
 
-    Profit, commission and, when nothing stays open and the account would owe, the house's compensation are one posting.
+    Profit, commission and, if nothing stays open and the account would owe, compensation and credit are one posting.
     """
     wallet, now, deal_id = locked.wallet, mandate.now, uuid7()
     rest = closing.rest_of(position)
@@ -296,4 +296,6 @@ def _closing_legs(wallet: LockedWallet, *, profit: Decimal, commission: Decimal,
     for kind, amount, reason in movements:
         house = ledger.house(kind, wallet.currency, wallet.environment)
         legs += [Leg(wallet, amount, reason), Leg(house, -amount, reason)]
+    if compensation:  # the house has paid a loss: whatever bonus is left was part of what was at risk
+        legs += ledger.credit_legs(wallet, -wallet.credit)
     return legs

@@ -450,6 +450,7 @@ class ReleaseReceipt(serializers.Serializer[Any]):
     amount = serializers.CharField()
     currency = serializers.CharField()
     status = serializers.CharField()
+    credit_removed = serializers.CharField()
     balance = serializers.CharField()
     target_balance = serializers.CharField()
     created_at = serializers.DateTimeField()

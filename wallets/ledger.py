@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -19,7 +19,7 @@ from core.audit import Actor
 from core.errors import DomainError
 from core.idempotency import Answer, Claim
 from core.ids import derived_uuid7, uuid7
-from core.money import CURRENCIES, book
+from core.money import CONTEXT, CURRENCIES, book
 from wallets.models import GATED_KINDS, Entry, Kind, LedgerTransaction, Wallet
 
 K = TypeVar("K", str, UUID)
@@ -33,6 +33,9 @@ ZERO = Decimal(0)
 
 #: What a client earned or lost, as against what was paid in or out.
 REALIZING = frozenset({Reason.TRADE_PNL, Reason.COMMISSION, Reason.SWAP})
+
+#: What moves a client's credit and leaves the balance as it is. To the house it is money like any other.
+CREDITING = frozenset({Reason.CREDIT_IN, Reason.CREDIT_OUT})
 
 
 class WalletNotFound(DomainError):
@@ -355,7 +358,7 @@ def post(  # noqa: PLR0913 - a posting has as many facts as an audit record, and
     assert answered == (claim is not None)
     for before, after in zip(built.before, built.after, strict=True):
         before.balance, before.held, before.version, before.head = after.balance, after.held, after.version, after.head
-        before.realized_profit = after.realized_profit
+        before.credit, before.realized_profit = after.credit, after.realized_profit
     return Posted(posting_id, now, given)
 
 
@@ -415,7 +418,11 @@ def _build(legs: Sequence[Leg], *, owner: UUID, transaction: UUID, now: datetime
         if wallet is None:
             rows.append((uuid7(), owner, leg.wallet.id, leg.amount, leg.reason, None, None, None))
             continue
-        wallet.balance += leg.amount
+        if leg.reason in CREDITING:
+            assert wallet.kind == Kind.MARGIN, "credit is margin and nothing else"
+            wallet.credit += leg.amount
+        else:
+            wallet.balance += leg.amount
         wallet.version += 1
         if leg.reason in REALIZING:
             wallet.realized_profit += leg.amount
@@ -442,11 +449,34 @@ def _build(legs: Sequence[Leg], *, owner: UUID, transaction: UUID, now: datetime
         "w_seen_held": [wallet.held for wallet in touched.values()],
         "w_balance": [wallet.balance for wallet in after.values()],
         "w_held": [wallet.held for wallet in after.values()],
+        "w_credit": [wallet.credit for wallet in after.values()],
         "w_realized": [wallet.realized_profit for wallet in after.values()],
         "w_version": [wallet.version for wallet in after.values()],
         "w_head": [wallet.head for wallet in after.values()],
     }
     return _Built(list(touched.values()), list(after.values()), params)
+
+
+# --- Credit ---------------------------------------------------------------------------------------------------------
+
+
+def credit_legs(wallet: LockedWallet, amount: Decimal) -> list[Leg]:
+    """Both sides of credit given to a margin wallet, or taken back if `amount` is negative; no leg of it is money."""
+    reason = Reason.CREDIT_IN if amount > 0 else Reason.CREDIT_OUT
+    expense = house(Kind.HOUSE_BONUS_EXPENSE, wallet.currency, wallet.environment)
+    return [Leg(wallet, amount, reason), Leg(expense, -amount, reason)]
+
+
+def credit_lost(wallet: LockedWallet, amount: Decimal) -> Decimal:
+    """
+    The part of its credit that goes when `amount` of its balance leaves a margin wallet: credit × amount ÷ balance.
+
+    Rounded up at the minor unit, so that a bonus does not survive being left by a thousand small withdrawals; with the
+    whole balance goes the whole credit.
+    """
+    assert 0 < amount <= wallet.balance, "no more leaves than is there"
+    share = CONTEXT.divide(CONTEXT.multiply(wallet.credit, amount), wallet.balance)
+    return share.quantize(CURRENCIES[wallet.currency].unit, rounding=ROUND_CEILING, context=CONTEXT)
 
 
 # --- The house ------------------------------------------------------------------------------------------------------

@@ -100,6 +100,8 @@ class Wallet(models.Model):
                 condition=~Q(kind=Kind.CASH) | Q(balance__gte=F("held")), name="wallet_cash_covers_its_holds"
             ),
             models.CheckConstraint(condition=bounded("credit", low=ZERO), name="wallet_credit_not_negative"),
+            # Credit is margin: it can be lost by trading, and never be paid out.
+            models.CheckConstraint(condition=~Q(kind=Kind.CASH) | Q(credit=0), name="wallet_cash_has_no_credit"),
             models.CheckConstraint(condition=bounded("realized_profit"), name="wallet_realized_profit_bounded"),
             models.CheckConstraint(condition=Q(version__gte=0), name="wallet_version_not_negative"),
             models.CheckConstraint(condition=Q(currency__in=list(CURRENCIES)), name="wallet_currency_known"),
@@ -174,8 +176,9 @@ class Entry(models.Model):
     """
     One leg of a transaction: a signed amount into one wallet.
 
-    A gated wallet's entries carry the balance after them, their gapless number and their link of the wallet's hash
-    chain. A house wallet's entries carry none of the three.
+    A client's CREDIT_IN and CREDIT_OUT move the wallet's credit and leave its balance as it was; all others move the
+    balance. A gated wallet's entries carry the balance after them, their gapless number and their link of the wallet's
+    hash chain. A house wallet's entries carry none of the three.
     """
 
     class Reason(models.TextChoices):
@@ -227,6 +230,14 @@ class Entry(models.Model):
                     & Q(wallet_version__gte=1)
                 ),
                 name="entry_is_chained_or_house",
+            ),
+            # In a client's wallet; the house's side of it has the other sign.
+            models.CheckConstraint(
+                condition=~Q(reason__in=["CREDIT_IN", "CREDIT_OUT"])
+                | Q(wallet_version__isnull=True)
+                | Q(reason="CREDIT_IN", amount__gt=0)
+                | Q(reason="CREDIT_OUT", amount__lt=0),
+                name="entry_credit_says_its_direction",
             ),
             models.UniqueConstraint(fields=["wallet", "owner", "wallet_version"], name="entry_wallet_version"),
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
 
 from core.errors import NotFound
 from core.money import book, show
@@ -18,6 +19,7 @@ STATEMENT_COLUMNS = (
     "posted_at",
     "type",
     "reason",
+    "moves",
     "amount",
     "balance_after",
     "currency",
@@ -75,6 +77,15 @@ def _statement_line(entry: Entry) -> tuple[object, ...]:
 
 def deposits(owner: UUID) -> QuerySet[Deposit]:
     return Deposit.objects.select_related("wallet").filter(owner_id=owner)
+
+
+def deposited(owner: UUID, currency: str) -> Decimal:
+    """What a client has brought in of real money, in one currency, less what was taken back."""
+    completed = Deposit.objects.filter(
+        owner_id=owner, currency=currency, status=Deposit.Status.COMPLETED, wallet__environment=Environment.LIVE
+    )
+    total: Decimal | None = completed.aggregate(total=Sum("amount"))["total"]
+    return total or ZERO
 
 
 def overdue_deposits(now: datetime) -> QuerySet[Deposit]:
@@ -180,7 +191,7 @@ def bank_account_document(account: BankAccount) -> dict[str, Any]:
 
 
 def entry_document(entry: Entry) -> dict[str, Any]:
-    """One line of a statement, with the wallet's balance after it."""
+    """One line of a statement, with the balance after it; `moves` says whether it moved that, or the credit."""
     assert entry.balance_after is not None, "a statement is a gated wallet's"
     return {
         "id": entry.id,
@@ -188,6 +199,7 @@ def entry_document(entry: Entry) -> dict[str, Any]:
         "transaction": entry.transaction_id,
         "type": entry.transaction.type,
         "reason": entry.reason,
+        "moves": "CREDIT" if entry.reason in {Entry.Reason.CREDIT_IN, Entry.Reason.CREDIT_OUT} else "BALANCE",
         "amount": show(entry.amount, entry.currency),
         "currency": entry.currency,
         "balance_after": show(entry.balance_after, entry.currency),

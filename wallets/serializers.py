@@ -125,13 +125,14 @@ class WalletSummary(serializers.Serializer[Any]):
 
 
 class StatementLine(serializers.Serializer[Any]):
-    """One movement of a wallet, numbered without gaps, with the balance after it."""
+    """One movement of a wallet, numbered without gaps, with the balance after it, which credit does not change."""
 
     id = StrictUUIDField()
     number = StrictIntegerField(min_value=1)
     transaction = StrictUUIDField()
     type = StrictChoiceField(LedgerTransaction.Type)
     reason = StrictChoiceField(Entry.Reason)
+    moves = StrictChoiceField(["BALANCE", "CREDIT"])
     amount = MoneyText()
     currency = StrictChoiceField(list(CURRENCIES))
     balance_after = MoneyText()

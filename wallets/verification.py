@@ -23,7 +23,7 @@ from django.db import transaction
 from core import snapshot
 from core.idempotency import OPERATIONS
 from wallets import seals
-from wallets.ledger import link
+from wallets.ledger import CREDITING, link
 from wallets.models import Seal
 
 #: Breaks of one check that are told in full; the rest are counted. A million broken rows have one cause, not a million.
@@ -135,7 +135,7 @@ _WALLETS_SQL = """
 SELECT id, number, version, head FROM wallets_wallet WHERE kind IN ('CASH', 'MARGIN') ORDER BY id
 """
 _ENTRIES_SQL = """
-SELECT wallet_id, wallet_version, transaction_id, amount, balance_after, digest, posted_at
+SELECT wallet_id, wallet_version, transaction_id, reason, amount, balance_after, digest, posted_at
   FROM wallets_entry
  WHERE wallet_version IS NOT NULL AND balance_after IS NOT NULL AND digest IS NOT NULL
  ORDER BY wallet_id, wallet_version
@@ -148,6 +148,7 @@ class Link(NamedTuple):
     wallet: UUID
     version: int
     transaction: UUID
+    reason: str
     amount: Decimal
     balance_after: Decimal
     digest: bytes
@@ -178,8 +179,12 @@ def _walk(report: Report, subject: str, links: Iterator[Link], version: int, hea
         if is_gapless and entry.version != walked:
             is_gapless = False
             report.add(GAPLESS, subject, f"its entry number {walked} has version {entry.version}")
-        if entry.balance_after != balance + entry.amount:
-            detail = f"{balance} and {entry.amount} make {entry.balance_after} at version {entry.version}"
+        # Whether an entry moved the balance is part of the chain, by the balance after it: a reason that is changed
+        # into credit, or out of it, shows here.
+        if entry.balance_after != (balance if entry.reason in CREDITING else balance + entry.amount):
+            detail = (
+                f"{balance} and {entry.amount} ({entry.reason}) make {entry.balance_after} at version {entry.version}"
+            )
             report.add(RUNNING, subject, detail)
         if is_intact and entry.digest != _next_digest(digest, entry):
             is_intact = False

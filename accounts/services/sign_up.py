@@ -25,7 +25,7 @@ from core.ids import derived_uuid7
 from core.money import book
 from wallets import ledger
 from wallets import selectors as wallet_selectors
-from wallets.bank import store_bank_account, validate_bank_details
+from wallets.bank import BankDetails, number_hash, store_bank_account, validate_bank_details
 from wallets.ledger import Leg, LockedWallet, Posting, Reason, Type
 from wallets.models import BankAccount, Environment, Kind, Wallet
 
@@ -130,13 +130,15 @@ def sign_up_demo(
     """
     Make a person with a demo account to trade through, funded with `settings.DEMO_FUNDING` by a real posting.
 
-    A referral code is kept as typed; if it names somebody, they referred this person for good.
+    A referral code is kept as typed, and whoever gave it out referred this person for good.
 
+    :raises ReferralCodeInvalid: if nobody gave out that code; not final, so that it can be corrected under the same key
+    :raises SelfReferral: if it is their own, as far as phone and mailbox tell
     :raises EmailTaken, PhoneTaken: if somebody has them; not final, because only the insert knows for sure
     """
     assert claim.owner == newcomer_id(person.email), "the key belongs to the email address"
     now = timezone.now()
-    user = _enrol(person, password, now=now)
+    user = _enrol(person, password, referred_by=_referrer_of(person), now=now)
     actor = replace(actor, id=user.pk)
     wallet = _open(user.pk, Environment.DEMO, Kind.MARGIN, account.currency, verified=True)
     opened = _open_account(user, wallet, account, now=now)
@@ -176,13 +178,22 @@ def sign_up_live(
 
     :raises UnderAge: if they are not of age
     :raises BankDetailsInvalid: if the bank details cannot be right
+    :raises ReferralCodeInvalid: if nobody gave out that code; not final, so that it can be corrected under the same key
+    :raises SelfReferral: if it is their own, as far as phone, mailbox and bank account tell
     :raises EmailTaken, PhoneTaken: if somebody has them; not final, because only the insert knows for sure
     """
     assert claim.owner == newcomer_id(person.email), "the key belongs to the email address"
     now = timezone.now()
     rules.require_of_age(details.date_of_birth, today=now.date())
-    validate_bank_details(code_type=details.code_type, code=details.code, number=details.number)
-    user = _enrol(person, password, now=now, date_of_birth=details.date_of_birth, address=details.address)
+    bank = validate_bank_details(code_type=details.code_type, code=details.code, number=details.number)
+    user = _enrol(
+        person,
+        password,
+        referred_by=_referrer_of(person, bank),
+        now=now,
+        date_of_birth=details.date_of_birth,
+        address=details.address,
+    )
     bank_account = store_bank_account(owner=user.pk, **details.bank())
     mail.confirm_address_on_commit(user)
     return _open_live(user, account, bank_account, (), actor=replace(actor, id=user.pk), now=now)
@@ -196,6 +207,9 @@ def open_live_account(
 ) -> Answer:
     """
     Open a live account for the claim's owner, who has a demo account: the same person, with the same attribution.
+
+    A bank account that is also their referrer's does not stop them: they may be married. It ends what is owed for
+    referring them (`selectors.referral_chain`).
 
     Name, phone and country are taken from the form, since they are what compliance will check; email address,
     password and referral code stay what they are. What is frozen for this person is frozen on the new wallets too.
@@ -222,8 +236,8 @@ def _require_same_person(user: User, person: NewPerson) -> None:
         raise NotYourEmail
     if selectors.has_live_account(user.pk):
         raise LiveAccountExists
-    if person.referral_code not in {"", user.referral_code_entered}:
-        raise AttributionFixed
+    if person.referral_code and not rules.is_same_code(person.referral_code, user.referral_code_entered):
+        raise AttributionFixed(errors=[_named("referral_code", AttributionFixed)])
 
 
 def _complete(user: User, person: NewPerson, details: LiveDetails, *, actor: Actor, now: datetime) -> None:
@@ -247,14 +261,28 @@ def _complete(user: User, person: NewPerson, details: LiveDetails, *, actor: Act
     audit.record("accounts.person.completed", actor=actor, owner=user.pk, subject=user, before=before, after=wanted)
 
 
-def _enrol(person: NewPerson, password: PasswordHash, *, now: datetime, **facts: Any) -> User:
+def _referrer_of(person: NewPerson, bank: BankDetails | None = None) -> UUID | None:
+    """Who gave out the code they came with, if they came with one, and are somebody else."""
+    if not person.referral_code:
+        return None
+    referrer = selectors.referrer(rules.read_referral_code(person.referral_code))
+    if referrer is None:
+        raise rules.ReferralCodeInvalid(errors=[_named("referral_code", rules.ReferralCodeInvalid)])
+    is_the_same = person.phone == referrer.phone or rules.mailbox(person.email) == rules.mailbox(referrer.email)
+    if bank is not None and not is_the_same:
+        is_the_same = wallet_selectors.bank_accounts(referrer.pk).filter(number_hash=number_hash(bank)).exists()
+    if is_the_same:
+        raise rules.SelfReferral(errors=[_named("referral_code", rules.SelfReferral)])
+    return referrer.pk
+
+
+def _enrol(person: NewPerson, password: PasswordHash, *, referred_by: UUID | None, now: datetime, **facts: Any) -> User:
     """
     Insert the person under a referral code of their own.
 
     One INSERT leaves it to the database to say no, whoever else signs up at the same moment; only then is it asked
     what stood in the way.
     """
-    referred_by = selectors.referrer(rules.read_referral_code(person.referral_code))
     for _ in range(REFERRAL_CODE_ATTEMPTS_MAX):
         user = User(
             email=person.email,

@@ -17,7 +17,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts import rules
 from accounts.credentials import PasswordHash
-from accounts.models import ApiToken, Freeze, User, Verification
+from accounts.models import ApiToken, Freeze, ReferrerChange, User, Verification
 from accounts.services import freezes, staff
 from accounts.services.staff import EmailIsAClients
 from core.audit import Actor
@@ -31,6 +31,7 @@ LOGIN = "/admin/login/"
 VERIFICATIONS = "/admin/accounts/verification/"
 USERS = "/admin/accounts/user/"
 FREEZES = "/admin/accounts/freeze/"
+CHANGES = "/admin/accounts/referrerchange/"
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +66,8 @@ def office(role: str) -> Client:
     return client  # type: ignore[no-any-return]  # the pair is Any to spare every caller a cast
 
 
-def act(client: Client, path: str, action: str, row: Any, reason: str = "Passport seen") -> Any:
-    form = {"action": action, "_selected_action": str(row.pk), "index": "0", "reason": reason}
+def act(client: Client, path: str, action: str, row: Any, reason: str = "Passport seen", **more: str) -> Any:
+    form = {"action": action, "_selected_action": str(row.pk), "index": "0", "reason": reason, **more}
     return client.post(path, form, follow=True)
 
 
@@ -230,6 +231,24 @@ def test_an_admin_freezes_and_lifts(db: None) -> None:
     assert set(Wallet.objects.filter(owner=client.user).values_list("withdrawals_enabled", flat=True)) == {True}
 
 
+def test_who_referred_a_client_is_changed_by_two_people(db: None) -> None:
+    code = rules.new_referral_code()
+    client, referrer = cast.alice().user, factories.Person.create(referral_code=code)
+    ada = office("admin")
+    act(ada, USERS, "propose_referrer", client, reason="His letter", code="NOSUCHCO")
+    assert not ReferrerChange.objects.exists()
+    act(ada, USERS, "propose_referrer", client, reason="His letter", code=code.lower())
+    change = ReferrerChange.objects.get()
+    page = act(ada, CHANGES, "approve", change)
+    assert "Whoever proposed a change does not decide about it" in page.content.decode()
+    for role, status in (("support", "PROPOSED"), ("kyc", "APPROVED")):
+        act(office(role), CHANGES, "approve", change)
+        change.refresh_from_db()
+        assert change.status == status
+    client.refresh_from_db()
+    assert (client.referred_by, change.referrer) == (referrer, referrer)
+
+
 PEOPLE = [model for model in admin.site._registry if model._meta.app_label == "accounts"]
 
 
@@ -238,6 +257,7 @@ def test_nothing_about_people_is_typed_over_even_by_superusers(db: None, model: 
     client, _ = submitted()
     freezes.place_freeze(owner=client.user.pk, scope="LOGIN", reason="x", actor=Actor.system())
     user = enlist("admin")
+    ReferrerChange.objects.create(owner=client.user, proposed_by=user, reason="x")
     User.objects.filter(pk=user.pk).update(is_superuser=True)
     ada, _ = log_in(user)
     name = f"admin:accounts_{model._meta.model_name}"

@@ -196,12 +196,6 @@ def test_remembers_who_referred_the_newcomer(db: None) -> None:
     assert (newcomer.referred_by.referral_code, newcomer.referral_code_entered) == (code, typed)
 
 
-@pytest.mark.parametrize("typed", ["NOSUCHCODE", "00000000", "hello", "'; DROP --"])
-def test_keeps_an_unknown_code_as_typed_and_attributes_nobody(db: None, typed: str) -> None:
-    newcomer = User.objects.get(pk=body(sign_up(bodies.demo(referral_code=typed)))["user"]["id"])
-    assert (newcomer.referred_by, newcomer.referral_code_entered) == (None, typed)
-
-
 def test_draws_another_code_when_the_first_is_taken(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = iter("0000000" + "0000000" + "0000001")
     monkeypatch.setattr(rules, "secrets", SimpleNamespace(choice=lambda _: next(drawn)))

@@ -12,13 +12,14 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from accounts.models import Freeze, Verification
-from accounts.services import freezes, switches, verifications
+from accounts.services import freezes, referrers, switches, verifications
 from core import verification
 from core.audit import Actor
 from core.ids import uuid7
 from referrals.models import Commission
 from referrals.services import approvals, reversals
-from tests.cast import CastMember, alice, carol_staff
+from tests.cast import CastMember, alice, bob, carol_staff
+from tests.referrals import newcomers
 from tests.referrals.deals import closed, lineage, plan, run
 from tests.trading import prices
 from wallets.models import Deposit, Withdrawal
@@ -56,6 +57,13 @@ def told(db: None, settings: Any) -> CastMember:
     freezes.lift_freeze(freeze_id=freeze.pk, reason="Explained", actor=dora)
     reward_and_regret(carol)
     switches.throw_kill_switch(scope="WITHDRAWALS", reason="Drill", actor=carol)
+    change = referrers.propose_referrer(
+        client_id=who.user.pk, referrer_id=bob().user.pk, reason="His letter", actor=carol
+    )
+    referrers.approve_referrer(change_id=change.pk, reason="Her letter", actor=dora)
+    settings.PAYMENT_PROVIDER = "sandbox"
+    newcomers.offer()
+    assert newcomers.claim(newcomers.newcomer()).status_code == 201
     return who
 
 
@@ -95,7 +103,9 @@ def test_finds_nothing_where_everything_was_told(told: CastMember) -> None:
 CORRUPTIONS = {
     "trail_is_guarded": "ALTER TABLE core_auditevent DISABLE TRIGGER auditevent_is_append_only",
     "ledger_is_guarded": "DROP TRIGGER entry_is_judged ON wallets_entry",
-    "deals_are_guarded": "ALTER TABLE trading_deal DISABLE TRIGGER deal_is_append_only",
+    "bonuses_are_guarded": "DROP TRIGGER signupbonus_only_ends ON referrals_signupbonus",
+    "bonuses_are_posted": "UPDATE referrals_signupbonus SET amount = amount + 1",
+    "deals_are_guarded": "ALTER TABLE trading_deal DISABLE TRIGGER ALL",
     "events_are_as_old_as_their_ids": (
         "UPDATE core_auditevent SET created_at = created_at - interval '1 day' WHERE action = 'core.kill_switch.thrown'"
     ),
@@ -104,6 +114,7 @@ CORRUPTIONS = {
     ),
     "freezes_are_told": "DELETE FROM core_auditevent WHERE action = 'accounts.freeze.lifted'",
     "reviews_are_told": "UPDATE accounts_verification SET status = 'REJECTED'",
+    "referrers_are_told": "UPDATE accounts_user SET referred_by_id = NULL",
     "switches_are_told": "UPDATE core_killswitch SET engaged = false",
     "withdrawals_are_told": "UPDATE wallets_withdrawal SET status = 'SENT'",
     "commission_decisions_are_told": "DELETE FROM core_auditevent WHERE action = 'referrals.commission.reversed'",
@@ -122,6 +133,17 @@ def test_notices_an_approval_that_was_put_in_by_hand(told: CastMember) -> None:
     other = carol_staff(email="eve@example.com").user.pk
     corrupt(f"UPDATE wallets_withdrawal SET second_approved_by_id = '{other}'")
     assert found() == {"withdrawals_are_told": 1}
+
+
+def test_notices_a_bonus_that_nobody_gave(told: CastMember) -> None:
+    corrupt("DELETE FROM referrals_bonusidentity")
+    corrupt("DELETE FROM referrals_signupbonus")
+    assert found() == {"bonuses_are_posted": 1}
+
+
+def test_notices_a_proposal_that_was_approved_by_hand(told: CastMember) -> None:
+    corrupt("DELETE FROM core_auditevent WHERE action = 'accounts.referrer_change.approved'")
+    assert found() == {"referrers_are_told": 1}
 
 
 def test_every_check_has_its_corruption() -> None:

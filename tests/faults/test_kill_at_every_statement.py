@@ -132,7 +132,7 @@ def test_a_request_has_one_effect_whenever_the_worker_dies(
     for at in at_all:
         used, before = key(), effects()
         worker_dies(at, monkeypatch, partial(send, stage, request_, used))
-        again = sent_until_answered(stage, request_, used)
+        again = sent_until_done(partial(send, stage, request_, used))
         assert again.status_code == 201, (at, again.content)
         assert again.headers["Idempotent-Replayed"] == ("true" if at == AFTER_COMMIT else "false"), at
         assert difference(before, effects()) == effect, at
@@ -142,11 +142,11 @@ def test_a_request_has_one_effect_whenever_the_worker_dies(
     nothing_is_broken()
 
 
-def sent_until_answered(stage: Stage, request: str, used: str) -> Any:
+def sent_until_done(send_again: Callable[[], Any]) -> Any:
     """Sent again as a client would: the server needs a moment to notice that the worker is gone."""
     deadline = monotonic() + 10
     while True:
-        response = send(stage, request, used)
+        response = send_again()
         if response.status_code not in {409, 503} or monotonic() > deadline:
             return response
         sleep(0.02)

@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from core.commands import JobFailed
 from core.models import JobRun
+from tests import ledger_cast
 from tests.cast import CastMember, bob, make_client
-from tests.trading.calls import account, close, place
+from tests.trading.calls import account, close, place, release
 from tests.trading.nights import (
     FRIDAY,
     MONDAY,
@@ -323,6 +324,27 @@ def test_a_client_who_has_left_never_owes_for_a_night_charged_late(costly: Push)
         (Decimal("-21.00"), Decimal("21.00")),
     ]
     assert balance(who) == 0
+    positions_are_clean()
+
+
+def test_a_night_the_house_had_to_pay_ends_what_credit_there_is(costly: Push) -> None:
+    who = trader("4010.00")
+    position = hold(who, since=noon(MONDAY), volume="1")
+    close(who, str(position))
+    date_back_the_close(position, noon(WEDNESDAY))
+    release(who, amount="4000.00", target=who.cash.number)
+    ledger_cast.give_credit(who.margin, "50.00")
+    assert charge(FRIDAY)["compensated"] == 1
+    who.margin.refresh_from_db()
+    assert (who.margin.balance, who.margin.credit) == (0, 0)
+    night = Swap.objects.latest("night").transaction
+    assert night is not None
+    reasons = night.entries.filter(wallet=who.margin).order_by("wallet_version").values_list("reason", "amount")
+    assert list(reasons) == [
+        ("SWAP", Decimal("-7.00")),
+        ("NEGATIVE_BALANCE_PROTECTION", Decimal("4.00")),
+        ("CREDIT_OUT", Decimal("-50.00")),
+    ]
     positions_are_clean()
 
 

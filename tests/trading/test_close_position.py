@@ -7,14 +7,17 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from core.models import KillSwitch
+from tests import ledger_cast
 from tests.cast import CastMember, bob, make_client
 from tests.trading.calls import account, close, key, place
 from tests.trading.prices import Push
-from trading.models import Deal, Instrument, Position, Quote
+from tests.wallets.books import breaks
+from trading.models import AccountWatch, Deal, Instrument, Position, Quote
+from trading.verification import verify_positions
 from wallets.models import Entry, LedgerTransaction, Wallet
 
 
@@ -156,6 +159,50 @@ def test_the_house_covers_what_a_client_would_owe_when_nothing_is_left_open(mark
     assert figures(who) == (0, 0)
     reasons = LedgerTransaction.objects.get(type="CLOSE").entries.values_list("reason", flat=True)
     assert sorted(reasons) == sorted(["TRADE_PNL", "COMMISSION", "NEGATIVE_BALANCE_PROTECTION"] * 2)
+
+
+def test_a_compensation_ends_what_credit_there_is(committed_market: Push) -> None:
+    who = trader("1200.00")
+    ledger_cast.give_credit(who.margin, "400.00")
+    position = opened(who, volume="0.25")
+    committed_market(EURUSD=("1.14000", "1.14010"))
+    body = close(who, position).json()
+    assert (body["profit"], body["compensation"], body["balance"]) == ("-1502.50", "304.26", "0.00")
+    who.margin.refresh_from_db()
+    assert (who.margin.balance, who.margin.held, who.margin.credit) == (0, 0, 0)
+    closing = LedgerTransaction.objects.get(type="CLOSE").entries.filter(wallet=who.margin).order_by("wallet_version")
+    assert list(closing.values_list("reason", "amount")) == [
+        ("TRADE_PNL", Decimal("-1502.50")),
+        ("COMMISSION", Decimal("-0.88")),
+        ("NEGATIVE_BALANCE_PROTECTION", Decimal("304.26")),
+        ("CREDIT_OUT", Decimal("-400.00")),
+    ]
+    with transaction.atomic():
+        assert verify_positions().is_clean
+    assert breaks() == {}
+
+
+def test_a_loss_that_the_client_bears_leaves_the_credit(market: Push) -> None:
+    who = trader("1600.00")
+    ledger_cast.give_credit(who.margin, "400.00")
+    position = opened(who, volume="0.25")
+    market(EURUSD=("1.14000", "1.14010"))
+    body = close(who, position).json()
+    assert (body["compensation"], body["balance"]) == ("0.00", "95.74")
+    who.margin.refresh_from_db()
+    assert who.margin.credit == Decimal("400.00")
+
+
+def test_credit_is_margin_to_open_with_and_to_be_stopped_out_by(market: Push) -> None:
+    who = trader("300.00")
+    assert place(who, volume="0.25").json()["code"] == "MARGIN_INSUFFICIENT"
+    ledger_cast.give_credit(who.margin, "900.00")
+    position = opened(who, volume="0.25")
+    state = who.api.get(f"/api/v1/trading-accounts/{who.account.number}").json()
+    # 300.00 − 0.88 + 900.00 − (1.20010 − 1.20000) · 25,000
+    assert (state["balance"], state["credit"], state["equity"]) == ("299.12", "900.00", "1196.62")
+    assert AccountWatch.objects.get(account=who.account).funds == Decimal("1199.12")
+    assert close(who, position).status_code == 201
 
 
 def test_a_hedged_client_may_owe_until_the_other_leg_is_closed(market: Push) -> None:

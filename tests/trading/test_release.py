@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from tests import ledger_cast
 from tests.cast import CastMember, bob, make_client
 from tests.trading.calls import account, key, place, release
 from tests.trading.prices import Push
+from tests.trading.test_worked_examples import single_cases
+from tests.wallets.books import breaks
 from trading.models import Quote
 from wallets.models import LedgerTransaction, Wallet
 
@@ -66,12 +69,84 @@ def test_does_not_pay_out_a_floating_profit(market: Push) -> None:
 
 def test_does_not_pay_out_credit(market: Push) -> None:
     who = trader()
-    Wallet.objects.filter(pk=who.margin.pk).update(credit=Decimal("500.00"))
+    ledger_cast.give_credit(who.margin, "500.00")
     place(who, volume="2.00")
     state = account(who)
     available = Decimal(state["free_margin"]) - 500
     body = release(who, amount="9999.00", target=who.cash.number).json()
     assert Decimal(body["context"]["available"]) == available
+
+
+def credit(who: CastMember) -> Decimal:
+    left: Decimal = Wallet.objects.get(pk=who.margin.pk).credit
+    return left
+
+
+WORKED_EXAMPLES = [
+    pytest.param(case["balance"], case["bonus"], case["withdraw"], case["expect"], id=case["id"])
+    for case in single_cases()
+    if case["kind"] == "bonus_removal"
+]
+
+
+@pytest.mark.parametrize("balance, bonus, withdrawn, removed", WORKED_EXAMPLES)
+def test_credit_goes_with_the_money_in_proportion(
+    committed_market: Push, balance: str, bonus: str, withdrawn: str, removed: str
+) -> None:
+    who = make_client(margin=Decimal(balance))
+    ledger_cast.give_credit(who.margin, bonus)
+    body = release(who, amount=f"{withdrawn}.00", target=who.cash.number).json()
+    assert Decimal(body["credit_removed"]) == Decimal(removed)
+    assert Decimal(body["balance"]) == Decimal(balance) - Decimal(withdrawn)
+    assert credit(who) == Decimal(bonus) - Decimal(removed)
+    assert account(who)["credit"] == f"{credit(who):.2f}"
+    lines = who.api.get(f"/api/v1/wallets/{who.margin.number}/entries").json()["results"][:2]
+    assert {line["transaction"] for line in lines} == {body["transaction"]}
+    assert {(line["reason"], line["moves"], line["amount"]) for line in lines} == {
+        ("TRANSFER", "BALANCE", f"-{withdrawn}.00"),
+        ("CREDIT_OUT", "CREDIT", f"-{removed}.00"),
+    }
+    assert breaks() == {}
+
+
+def test_credit_is_gone_when_the_money_is(committed_market: Push) -> None:
+    who = make_client(margin=Decimal("1000.00"))
+    ledger_cast.give_credit(who.margin, "333.33")
+    for amount in ("0.01", "333.33", "0.07"):
+        release(who, amount=amount, target=who.cash.number)
+    left = account(who)["balance"]
+    assert release(who, amount=left, target=who.cash.number).status_code == 201
+    assert (balances(who)[0], credit(who)) == (0, 0)
+    assert release(who, amount="0.01", target=who.cash.number).status_code == 422
+    assert breaks() == {}
+
+
+@pytest.mark.parametrize("bonus", ["0.01", "500.00", "4000.00", "50000.00"])
+@pytest.mark.parametrize("price", [("1.19000", "1.19010"), ("1.20000", "1.20010"), ("1.21000", "1.21010")])
+def test_the_margin_suffices_at_the_very_edge(market: Push, bonus: str, price: tuple[str, str]) -> None:
+    """
+    Everything that may leave leaves, and with it its share of the credit: what is held is still covered.
+
+    What stays covers it without any credit, since (free margin - credit) is all that may leave; so however much of the
+    credit goes along, free margin ends where the rest of the credit is.
+    """
+    who = trader()
+    ledger_cast.give_credit(who.margin, bonus)
+    place(who, volume="0.50")
+    market(EURUSD=price)
+    before = account(who)
+    edge = min(Decimal(before["balance"]), Decimal(before["free_margin"]) - Decimal(bonus))
+    refusal = assert_refused(
+        release(who, amount=str(edge + Decimal("0.01")), target=who.cash.number), who, 422, "FREE_MARGIN_INSUFFICIENT"
+    )
+    assert refusal["context"]["available"] == str(edge)
+    assert credit(who) == Decimal(bonus)
+    body = release(who, amount=str(edge), target=who.cash.number).json()
+    after = account(who)
+    left = Decimal(bonus) - Decimal(body["credit_removed"])
+    assert credit(who) == Decimal(after["credit"]) == left >= 0
+    assert Decimal(after["free_margin"]) == Decimal(before["free_margin"]) - edge - Decimal(body["credit_removed"]) >= 0
+    assert Decimal(after["margin_level"]) >= 100
 
 
 @pytest.mark.parametrize(

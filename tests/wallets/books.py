@@ -60,6 +60,8 @@ def keep() -> Books:
     margin = ledger_cast.wallet("200", owner=alice.owner_id, kind=Kind.MARGIN)
     demo = ledger_cast.wallet("10000", owner=bob.owner_id, kind=Kind.MARGIN, environment="DEMO")
     _trade(margin)
+    for credit in ("50.00", "-12.50", "20.00"):
+        ledger_cast.give_credit(margin, credit)
     staff = Actor(id=ledger_cast.person(), kind=ActorKind.STAFF)
     deposit, reversed_deposit = _deposit(alice, "250.00"), _deposit(alice, "40.00")
     deposits.reverse_deposit(deposit_id=reversed_deposit.pk, reason="sent twice", actor=staff)

@@ -18,8 +18,9 @@ from core.audit import Actor, ActorKind
 from core.errors import DomainError
 from core.ids import uuid7
 from core.models import AuditEvent
-from tests import cast
+from tests import cast, ledger_cast
 from tests.cast import CastMember, StaffMember
+from tests.wallets.books import breaks
 from tests.wallets.calls import PROVIDER, balances, bank_account, books, deposit, get, key, post, refused, withdraw
 from wallets import ledger, payments
 from wallets.apps import check_money_is_real, check_secrets_and_provider
@@ -289,6 +290,21 @@ def test_money_that_came_is_credited_to_a_frozen_wallet_but_not_to_a_closed_one(
 
 
 # --- Reversal -------------------------------------------------------------------------------------------------------
+
+
+def test_a_reversal_out_of_a_margin_wallet_takes_credit_along(committed_db: object) -> None:
+    alice, carol = cast.alice(), cast.carol_staff()
+    mades = [
+        Deposit.objects.get(pk=deposit(alice, amount, wallet=alice.margin).json()["id"])
+        for amount in ("750.00", "750.00")
+    ]
+    ledger_cast.give_credit(alice.margin, "1000.00")
+    for made, credit in zip(mades, ("500.00", "0.00"), strict=True):
+        deposits.reverse_deposit(deposit_id=made.pk, reason="charged back", actor=carol.actor)
+        alice.margin.refresh_from_db()
+        assert alice.margin.credit == Decimal(credit)
+    assert alice.margin.balance == 0
+    assert breaks() == {}
 
 
 def test_a_reversal_names_what_it_reverses(alice: CastMember, carol: StaffMember) -> None:

@@ -304,6 +304,23 @@ def test_an_entry_cannot_run_ahead_of_its_wallet(db: None) -> None:
     assert forged.refused_by() == "entry_is_chained"
 
 
+@pytest.mark.parametrize("reason,amount", [("CREDIT_IN", "1"), ("CREDIT_OUT", "-1")])
+def test_a_cash_wallet_gets_no_credit(db: None, reason: str, amount: str) -> None:
+    forged = Forgery.right()
+    for entry, signed in zip(forged.entries, (amount, str(-int(amount))), strict=True):
+        entry |= {"reason": reason, "amount": signed}
+    forged.wallets[0]["amount"] = "0"
+    forged.entries[0]["balance_after"] = "10"
+    assert forged.refused_by() == "entry_of_credit_is_a_margin_wallets"
+
+
+@pytest.mark.parametrize("reason,amount", [("CREDIT_IN", "-1"), ("CREDIT_OUT", "1")])
+def test_credit_that_goes_the_wrong_way_is_refused(db: None, reason: str, amount: str) -> None:
+    forged = Forgery.right()
+    forged.entries[0] |= {"reason": reason, "amount": amount}
+    assert forged.refused_by() == "entry_credit_says_its_direction"
+
+
 def test_a_clients_entry_is_chained(db: None) -> None:
     forged = Forgery.right()
     forged.entries[0] |= {"balance_after": None, "wallet_version": None, "digest": None}
@@ -443,7 +460,8 @@ CHECKS: dict[str, tuple[Any, dict[str, Any]]] = {
     "wallet_balance_not_negative": (a_margin_wallet, {"balance": "-0.01"}),
     "wallet_held_not_negative": (a_wallet, {"held": "-0.01"}),
     "wallet_cash_covers_its_holds": (a_wallet, {"held": "10.01"}),
-    "wallet_credit_not_negative": (a_wallet, {"credit": "-0.01"}),
+    "wallet_credit_not_negative": (a_margin_wallet, {"credit": "-0.01"}),
+    "wallet_cash_has_no_credit": (a_wallet, {"credit": "0.01"}),
     "wallet_realized_profit_bounded": (a_wallet, {"realized_profit": "NaN"}),
     "wallet_version_not_negative": (a_wallet, {"version": -1}),
     "wallet_currency_known": (a_wallet, {"currency": "DEM"}),
@@ -452,6 +470,7 @@ CHECKS: dict[str, tuple[Any, dict[str, Any]]] = {
     "wallet_house_is_append_only": (a_house_wallet, {"version": 1}),
     "ledgertransaction_reversal_names_its_original": (a_transaction, {"type": "REVERSAL"}),
     "entry_amount_moves_something": (an_entry, {"amount": "0"}),
+    "entry_credit_says_its_direction": (an_entry, {"reason": "CREDIT_OUT"}),
     "entry_is_chained_or_house": (an_entry, {"digest": None}),
     "unfoldedleg_amount_moves_something": (an_unfolded_leg, {"amount": "0"}),
     "deposit_amount_positive": (a_deposit, {"amount": "0"}),

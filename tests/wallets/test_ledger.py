@@ -226,6 +226,62 @@ def test_many_legs_on_one_wallet_are_numbered_without_gaps(db: None) -> None:
     assert (row.version, row.balance, row.realized_profit) == (4, Decimal("65.25"), Decimal("-34.75"))
 
 
+def test_credit_moves_the_credit_and_leaves_the_balance(db: None) -> None:
+    row = ledger_cast.wallet("100", kind=Kind.MARGIN)
+    for amount in ("30.00", "-12.34"):
+        with transaction.atomic():
+            locked = lock(row)
+            ledger_cast.post(ledger.credit_legs(locked, Decimal(amount)), type=Type.BONUS, owner=locked.owner)
+            assert locked.credit == Wallet.objects.get(pk=row.pk).credit
+    lines = Entry.objects.filter(wallet=row).order_by("wallet_version")
+    assert [(e.wallet_version, e.reason, e.amount, e.balance_after) for e in lines] == [
+        (1, "ADJUSTMENT", 100, 100),
+        (2, "CREDIT_IN", 30, 100),
+        (3, "CREDIT_OUT", Decimal("-12.34"), 100),
+    ]
+    row.refresh_from_db()
+    assert (row.balance, row.credit, row.realized_profit) == (100, Decimal("17.66"), 0)
+    assert ledger.house_balance(Kind.HOUSE_BONUS_EXPENSE, "USD", "LIVE") == Decimal("-17.66")
+
+
+def test_credit_is_not_taken_twice(db: None) -> None:
+    row = ledger_cast.wallet("100", kind=Kind.MARGIN)
+    with pytest.raises(IntegrityError, match="wallet_credit_not_negative"):
+        ledger_cast.give_credit(row, "-0.01")
+
+
+def test_a_cash_wallet_takes_no_credit(db: None) -> None:
+    row = ledger_cast.wallet("100")
+    with pytest.raises(AssertionError, match="credit is margin"):
+        ledger_cast.give_credit(row, ONE)
+
+
+@pytest.mark.parametrize(
+    "balance,credit,amount,currency,lost",
+    [
+        ("1500", "1000", "750", "USD", "500"),
+        ("500", "300", "225", "USD", "135"),
+        ("1000", "10", "0.01", "USD", "0.01"),  # a cent for less than a cent: nobody keeps a bonus by leaving slowly
+        ("1000", "10", "1000", "USD", "10"),
+        ("3", "100", "1", "USD", "33.34"),
+        ("3", "100", "2", "USD", "66.67"),
+        ("3", "100", "3", "USD", "100"),
+        ("30", "100", "10", "JPY", "34"),
+        ("3", "0", "1", "USD", "0"),
+        ("999999999999.99", "999999999999.99", "0.01", "USD", "0.01"),
+    ],
+)
+def test_credit_goes_in_proportion_rounded_up(
+    db: None, balance: str, credit: str, amount: str, currency: str, lost: str
+) -> None:
+    row = ledger_cast.wallet(balance, kind=Kind.MARGIN, currency=currency)
+    if Decimal(credit):
+        ledger_cast.give_credit(row, credit)
+    with transaction.atomic():
+        locked = lock(row)
+        assert ledger.credit_lost(locked, Decimal(amount)) == Decimal(lost)
+
+
 def test_each_link_follows_from_the_one_before(db: None) -> None:
     row = ledger_cast.wallet("100")
     with transaction.atomic():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -20,7 +21,7 @@ from wallets.ledger import REALIZING, HouseWallet, Leg, LockedWallet, Reason, Ty
 from wallets.models import Entry, Kind, Wallet
 from wallets.services.house import fold_house
 
-HOUSES = (Kind.HOUSE_TRADING_PNL, Kind.HOUSE_COMMISSION, Kind.HOUSE_SWAP)
+HOUSES = (Kind.HOUSE_TRADING_PNL, Kind.HOUSE_COMMISSION, Kind.HOUSE_SWAP, Kind.HOUSE_BONUS_EXPENSE)
 REASONS = (Reason.TRADE_PNL, Reason.COMMISSION, Reason.SWAP, Reason.ADJUSTMENT, Reason.TRANSFER)
 #: Two clients with a cash and a margin wallet each.
 CLIENTS = ((Kind.CASH, "300"), (Kind.MARGIN, "200"), (Kind.CASH, "0"), (Kind.MARGIN, "50"))
@@ -34,6 +35,7 @@ programs = st.lists(
         st.tuples(st.just("post"), legs, holds),
         st.tuples(st.just("hold"), places, st.integers(0, 60_000)),
         st.tuples(st.just("transfer"), places, places, st.integers(1, 15_000)),
+        st.tuples(st.just("credit"), places, st.integers(-9_000, 9_000)),
         st.tuples(st.just("fold"), st.integers(1, 5)),
     ),
     min_size=1,
@@ -50,6 +52,7 @@ class Ledger:
     held: list[Decimal]
     realized: list[Decimal]
     versions: list[int]
+    credit: list[Decimal]
     house: dict[Kind, Decimal] = field(default_factory=lambda: dict.fromkeys(HOUSES, Decimal(0)))
 
     def may_be(self, place: int, balance: Decimal, held: Decimal) -> bool:
@@ -72,8 +75,10 @@ def test_any_program_leaves_the_books_of_plain_arithmetic(committed_db: Clone, p
         held=[Decimal(0)] * 4,
         realized=[Decimal(0)] * 4,
         versions=[wallet.version for wallet in wallets],
+        credit=[Decimal(0)] * 4,
     )
-    steps: dict[str, Callable[..., None]] = {"post": _post, "hold": _hold, "transfer": _transfer, "fold": _fold}
+    steps: dict[str, Callable[..., None]] = {"post": _post, "hold": _hold, "transfer": _transfer}
+    steps |= {"credit": _credit, "fold": _fold}
     try:
         for name, *terms in program:
             steps[name](wallets, paper, *terms)
@@ -159,6 +164,23 @@ def _transfer(wallets: list[Wallet], paper: Ledger, source: int, target: int, am
             paper.versions[place] += 1
 
 
+def _credit(wallets: list[Wallet], paper: Ledger, place: int, amount_cents: int) -> None:
+    amount = Decimal(amount_cents) / 100
+    if not amount or paper.kinds[place] == Kind.CASH:  # asserted and guarded elsewhere
+        return
+    is_allowed = paper.credit[place] + amount >= 0
+
+    def act() -> None:
+        (locked,) = ledger.lock_wallets(wallets[place].number)
+        ledger_cast.post(ledger.credit_legs(locked, amount), type=Type.BONUS, owner=locked.owner)
+
+    assert _is_accepted(act) == is_allowed
+    if is_allowed:
+        paper.credit[place] += amount
+        paper.versions[place] += 1
+        paper.house[Kind.HOUSE_BONUS_EXPENSE] -= amount
+
+
 def _fold(_wallets: list[Wallet], _paper: Ledger, batch: int) -> None:
     fold_house(batch=batch)
 
@@ -175,14 +197,52 @@ def _is_accepted(act: Callable[[], object]) -> bool:
 def _compare(wallets: list[Wallet], paper: Ledger) -> None:
     for place, wallet in enumerate(wallets):
         row = Wallet.objects.get(pk=wallet.pk)
-        assert (row.balance, row.held, row.realized_profit, row.version) == (
+        assert (row.balance, row.held, row.credit, row.realized_profit, row.version) == (
             paper.balances[place],
             paper.held[place],
+            paper.credit[place],
             paper.realized[place],
             paper.versions[place],
         )
         assert Entry.objects.filter(wallet=row).count() == row.version
     assert {kind: ledger.house_balance(kind, "USD", "LIVE") for kind in HOUSES} == paper.house
+
+
+@given(
+    balance=st.integers(1, 10**14),
+    credit=st.integers(0, 10**14),
+    parts=st.lists(st.integers(1, 10**14), min_size=1, max_size=8),
+    currency=st.sampled_from(sorted(CURRENCIES)),
+)
+@settings(max_examples=500, deadline=None)
+def test_no_way_of_leaving_keeps_more_credit_than_leaving_at_once(
+    balance: int, credit: int, parts: list[int], currency: str
+) -> None:
+    unit = CURRENCIES[currency].unit
+    wallet = _wallet(balance * unit, credit * unit, currency)
+    whole = min(sum(parts), balance) * unit
+    at_once = ledger.credit_lost(wallet, whole)
+    exact = Fraction(wallet.credit) * Fraction(whole) / Fraction(wallet.balance)
+    assert exact <= Fraction(at_once) < exact + Fraction(unit)
+    assert at_once <= wallet.credit
+    lost = Decimal(0)
+    for part in parts:
+        amount = min(part * unit, wallet.balance)
+        if not amount:
+            break
+        share = ledger.credit_lost(wallet, amount)
+        assert 0 <= share <= wallet.credit
+        lost += share
+        wallet.balance -= amount
+        wallet.credit -= share
+    assert lost >= at_once
+    assert wallet.balance or not wallet.credit
+
+
+def _wallet(balance: Decimal, credit: Decimal, currency: str) -> LockedWallet:
+    """A margin wallet that only its figures are known of."""
+    facts: Any = dict.fromkeys(field.name for field in fields(LockedWallet))
+    return LockedWallet(**facts | {"balance": balance, "credit": credit, "currency": currency, "kind": Kind.MARGIN})
 
 
 @given(

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from core import spreadsheets
-from tests import cast
+from tests import cast, ledger_cast
 from tests.cast import CastMember, StaffMember
 from tests.wallets.calls import balances, deposit, get, refused, transfer
 from wallets import serializers, views
@@ -104,6 +104,20 @@ def test_shows_newest_first_with_the_balance_after_each(alice: CastMember, bob: 
         (2, "TRANSFER", "-10.00", "990.00"),
         (1, "ADJUSTMENT", "1000.00", "1000.00"),
     ]
+
+
+def test_credit_is_told_apart_from_money(alice: CastMember) -> None:
+    deposit(alice, "40.00", wallet=alice.margin)
+    for amount in ("25.00", "-5.00"):
+        ledger_cast.give_credit(alice.margin, amount)
+    lines = get(alice, f"wallets/{alice.margin.number}/entries").json()["results"]
+    assert [(line["reason"], line["moves"], line["amount"], line["balance_after"]) for line in lines] == [
+        ("CREDIT_OUT", "CREDIT", "-5.00", "40.00"),
+        ("CREDIT_IN", "CREDIT", "25.00", "40.00"),
+        ("DEPOSIT", "BALANCE", "40.00", "40.00"),
+    ]
+    shown = get(alice, f"wallets/{alice.margin.number}").json()
+    assert (shown["balance"], shown["credit"], shown["available"]) == ("40.00", "20.00", "40.00")
 
 
 def test_pages_fit_together(alice: CastMember, bob: CastMember) -> None:

@@ -39,9 +39,9 @@ def test_the_services_leave_books_that_agree(day: Books) -> None:
     assert (report.breaks, dict(report.found)) == ([], {})
     assert report.checked == {
         "wallets": 204,
-        "transactions": 11,
-        "entries": 24,
-        "unfolded_legs": 11,
+        "transactions": 14,
+        "entries": 30,
+        "unfolded_legs": 14,
         "deposits": 2,
         "withdrawals": 2,
         "transfers": 1,
@@ -60,6 +60,22 @@ def on_wallet(assignment: str) -> Corruption:
 def on_entry(assignment: str, *, version: int) -> Corruption:
     where = "wallet_id = %s AND wallet_version = %s"
     return lambda day: corrupt(f"UPDATE wallets_entry SET {assignment} WHERE {where}", day.alice, version)
+
+
+CREDIT = "UPDATE wallets_wallet SET credit"
+GIFT = "wallet_id = %s AND wallet_version = (SELECT max(wallet_version) FROM wallets_entry WHERE reason = 'CREDIT_IN')"
+
+
+def gift_turns_into_money(day: Books) -> None:
+    """The last twenty are said to have been an adjustment, and the wallet's figures are made to fit."""
+    corrupt(f"UPDATE wallets_entry SET reason = 'ADJUSTMENT' WHERE {GIFT}", day.margin)
+    corrupt("UPDATE wallets_wallet SET balance = balance + 20, credit = credit - 20 WHERE id = %s", day.margin)
+
+
+def gift_turns_into_money_throughout(day: Books) -> None:
+    """The same by somebody who thinks of the balance after it too, but has to leave the digest as it is."""
+    corrupt(f"UPDATE wallets_entry SET balance_after = balance_after + 20 WHERE {GIFT}", day.margin)
+    gift_turns_into_money(day)
 
 
 def on_house_leg(assignment: str) -> Corruption:
@@ -169,13 +185,21 @@ CORRUPTIONS: dict[str, dict[str, Corruption]] = {
         ),
         "a tail is lost": folded_leg_lost,
     },
+    "credit_is_sum_of_entries": {
+        "more to play with": lambda day: corrupt(f"{CREDIT} = credit + 1 WHERE id = %s", day.margin),
+        "none left": lambda day: corrupt(f"{CREDIT} = 0 WHERE id = %s", day.margin),
+    },
     "realized_profit_is_sum_of_entries": {"a better year": on_wallet("realized_profit = 5")},
     "unfolded_legs_fit_their_entries": {"two tails trade a dollar": two_tails_swapped},
     "versions_gapless": {"a version too many": on_wallet("version = version + 1"), "a gap": gap_before_the_last},
-    "balance_after_chain": {"one balance": then_rechain(on_entry("balance_after = balance_after + 1", version=2))},
+    "balance_after_chain": {
+        "one balance": then_rechain(on_entry("balance_after = balance_after + 1", version=2)),
+        "a gift turns into money": gift_turns_into_money,
+    },
     "digest_chain": {
         "one digest": on_entry("digest = sha256('forged')", version=2),
         "backdated": whole_transaction_backdated,
+        "a gift turns into money, with its balance": gift_turns_into_money_throughout,
     },
     "head_matches": {"another head": on_wallet("head = sha256('forged')")},
     "held_is_pending_withdrawals": {
@@ -240,10 +264,18 @@ def test_a_corruption_is_noticed_by_its_check_and_no_other(day: Books, check: st
     ],
 )
 def test_a_wallet_out_of_bounds_is_noticed(day: Books, committed_db: Clone, constraint: str, change: str) -> None:
-    wallet = day.margin if "held" in change else day.alice
     with without_constraint(committed_db, "wallets_wallet", constraint):
-        corrupt(f"UPDATE wallets_wallet SET {change} WHERE id = %s", wallet)
-        assert breaks() == {"wallets_within_bounds": 1}
+        corrupt(f"UPDATE wallets_wallet SET {change} WHERE id = %s", day.margin)
+        found = breaks()
+        if "credit" in change:  # nor is it the sum of what was given
+            assert found.pop("credit_is_sum_of_entries") == 1
+        assert found == {"wallets_within_bounds": 1}
+
+
+def test_credit_in_a_cash_wallet_is_noticed(day: Books, committed_db: Clone) -> None:
+    with without_constraint(committed_db, "wallets_wallet", "wallet_cash_has_no_credit"):
+        corrupt("UPDATE wallets_wallet SET credit = 5 WHERE id = %s", day.alice)
+        assert breaks() == {"wallets_within_bounds": 1, "credit_is_sum_of_entries": 1}
 
 
 def test_an_overdrawn_wallet_is_noticed(day: Books, committed_db: Clone) -> None:
@@ -324,7 +356,7 @@ def test_clean_books_exit_0_and_say_so_in_json(day: Books, committed_db: Clone, 
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     told = json.loads(line)
-    assert (told["breaks"], told["seal"], told["checked"]["entries"]) == ([], None, 24)
+    assert (told["breaks"], told["seal"], told["checked"]["entries"]) == ([], None, 30)
     assert told["checks"] == dict.fromkeys(verification.CHECKS, 0)
     assert told["rate"] > 0
     assert float(told["seconds"]) > 0
@@ -383,7 +415,7 @@ def test_verifying_changes_nothing_and_blocks_nobody(day: Books) -> None:
 
     report = verification.verify_ledger(on_progress=look)
     # A transfer was committed while the chains were walked; the books it saw are those of the beginning.
-    assert (locked, report.breaks, report.checked["transactions"]) == ([201], [], 11)
+    assert (locked, report.breaks, report.checked["transactions"]) == ([201], [], 14)
     assert breaks() == {}
 
 

@@ -38,7 +38,9 @@ def release_funds(*, account: str, amount: Decimal, target: str, claim: Claim, a
     Move money out of a trading account's wallet into another wallet of the same client, exactly once per claim.
 
     At most the free margin less the credit and less what working orders reserve, and never more than the balance: a
-    floating profit cannot be paid out, and a bonus is not money. Open positions are valued at fresh prices only.
+    floating profit cannot be paid out, and a bonus is not money. Open positions are valued at fresh prices only. Credit
+    goes with the money in proportion, in the same posting. What stays covers the margin without any credit, so that
+    taking a part of it away never leaves too little.
 
     :raises TradingAccountNotFound, WalletNotFound: if account or target do not exist for this client
     :raises PrecisionExceeded: if the amount has more decimals than the currency
@@ -58,14 +60,19 @@ def release_funds(*, account: str, amount: Decimal, target: str, claim: Claim, a
     book = selectors.book(trading_account.id)
     _require_free(trading_account, source_wallet, amount, book, market)
 
+    lost = ledger.credit_lost(source_wallet, amount)
+    legs = [Leg(source_wallet, -amount, Reason.TRANSFER), Leg(target_wallet, amount, Reason.TRANSFER)]
+    receipt = partial(
+        _receipt, account=trading_account, source=source_wallet, target=target_wallet, amount=amount, lost=lost
+    )
     posted = ledger.post(
-        [Leg(source_wallet, -amount, Reason.TRANSFER), Leg(target_wallet, amount, Reason.TRANSFER)],
+        legs + ledger.credit_legs(source_wallet, -lost),
         type=Type.TRANSFER,
         owner=claim.owner,
         actor=actor,
         now=now,
         claim=claim,
-        answer=partial(_receipt, account=trading_account, source=source_wallet, target=target_wallet, amount=amount),
+        answer=receipt,
         reference=f"trading account {account}",
     )
     touch(LockedAccount(trading_account, source_wallet, book, market), now=now)
@@ -106,7 +113,13 @@ def _require_free(account: TradingAccount, wallet: LockedWallet, amount: Decimal
 
 
 def _receipt(
-    posting: Posting, *, account: TradingAccount, source: LockedWallet, target: LockedWallet, amount: Decimal
+    posting: Posting,
+    *,
+    account: TradingAccount,
+    source: LockedWallet,
+    target: LockedWallet,
+    amount: Decimal,
+    lost: Decimal,
 ) -> Answer:
     currency = source.currency
     return Answer.of(
@@ -119,6 +132,7 @@ def _receipt(
             "amount": show(amount, currency),
             "currency": currency,
             "status": "COMPLETED",
+            "credit_removed": show(lost, currency),
             "balance": show(posting.balances[source.id], currency),
             "target_balance": show(posting.balances[target.id], currency),
             "created_at": posting.posted_at,

@@ -188,16 +188,17 @@ def _post(charge: NightCharge, account: TradingAccount, wallet: LockedWallet, no
 
 
 def _legs(wallet: LockedWallet, *, amount: Decimal, compensation: Decimal) -> list[Leg]:
-    """Both sides of the night, and of what the house makes good."""
+    """Both sides of the night, and of what the house makes good, which ends what credit there is."""
     income = ledger.house(Kind.HOUSE_SWAP, wallet.currency, wallet.environment)
     expense = ledger.house(Kind.HOUSE_NEGATIVE_BALANCE, wallet.currency, wallet.environment)
     protection = Reason.NEGATIVE_BALANCE_PROTECTION
-    return [
+    legs = [
         Leg(wallet, amount, Reason.SWAP),
         Leg(income, -amount, Reason.SWAP),
         Leg(wallet, compensation, protection),
         Leg(expense, -compensation, protection),
     ]
+    return legs + ledger.credit_legs(wallet, -wallet.credit) if compensation else legs
 
 
 def _move_on(

@@ -271,7 +271,7 @@ def reverse_deposit(*, deposit_id: UUID, reason: str, actor: Actor) -> Deposit:
     Take a completed deposit back out, by a REVERSAL that names the original posting; once, for ever.
 
     It never overdraws: the client has to bring in what is missing first, or staff book an adjustment. Freezes do not
-    stop it, since it takes money that was never theirs.
+    stop it, since it takes money that was never theirs. Out of a margin wallet, credit goes with it in proportion.
 
     :raises ReasonRequired: without a reason
     :raises DepositNotFound: if there is no such deposit
@@ -288,8 +288,11 @@ def reverse_deposit(*, deposit_id: UUID, reason: str, actor: Actor) -> Deposit:
     _move(deposit, Status.REVERSED, now)
     _require_reversible(wallet, deposit.amount)
     clearing = ledger.house(Kind.HOUSE_PAYMENT_CLEARING, wallet.currency, wallet.environment)
+    legs = [Leg(wallet, -deposit.amount, Reason.REVERSAL), Leg(clearing, deposit.amount, Reason.REVERSAL)]
+    if wallet.credit:
+        legs += ledger.credit_legs(wallet, -ledger.credit_lost(wallet, deposit.amount))
     reversal = ledger.post(
-        [Leg(wallet, -deposit.amount, Reason.REVERSAL), Leg(clearing, deposit.amount, Reason.REVERSAL)],
+        legs,
         type=Type.REVERSAL,
         owner=wallet.owner,
         actor=actor,

@@ -6,12 +6,12 @@
 -- and the caller rolls everything back. The guard triggers judge the whole at the end of the statement.
 WITH moved AS (
     UPDATE wallets_wallet w
-       SET balance = s.balance, held = s.held, realized_profit = s.realized_profit, version = s.version,
-           head = s.head, updated_at = %(now)s::timestamptz
+       SET balance = s.balance, held = s.held, credit = s.credit, realized_profit = s.realized_profit,
+           version = s.version, head = s.head, updated_at = %(now)s::timestamptz
       FROM unnest(%(w_id)s::uuid[], %(w_owner)s::uuid[], %(w_seen)s::bigint[], %(w_seen_held)s::numeric[],
-                  %(w_balance)s::numeric[], %(w_held)s::numeric[], %(w_realized)s::numeric[], %(w_version)s::bigint[],
-                  %(w_head)s::bytea[])
-           AS s (id, owner_id, seen, seen_held, balance, held, realized_profit, version, head)
+                  %(w_balance)s::numeric[], %(w_held)s::numeric[], %(w_credit)s::numeric[], %(w_realized)s::numeric[],
+                  %(w_version)s::bigint[], %(w_head)s::bytea[])
+           AS s (id, owner_id, seen, seen_held, balance, held, credit, realized_profit, version, head)
      WHERE w.id = s.id AND w.owner_id = s.owner_id AND w.version = s.seen AND w.held = s.seen_held
     RETURNING w.id
 ), posted AS (

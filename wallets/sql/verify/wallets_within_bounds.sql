@@ -7,6 +7,6 @@ SELECT 'wallet ' || w.number,
     OR NOT (w.credit BETWEEN 0 AND 999999999999.99999999)
     OR NOT (w.realized_profit BETWEEN -999999999999.99999999 AND 999999999999.99999999)
     OR w.version < 0
-    OR (w.kind = 'CASH' AND (w.balance < 0 OR w.balance < w.held))
+    OR (w.kind = 'CASH' AND (w.balance < 0 OR w.balance < w.held OR w.credit <> 0))
     OR (w.kind = 'MARGIN' AND w.balance < 0 AND w.held = 0)
     OR (w.kind NOT IN ('CASH', 'MARGIN') AND (w.held <> 0 OR w.credit <> 0 OR w.version <> 0))

@@ -1,0 +1,4 @@
+DROP TRIGGER bonuspolicy_is_append_only ON referrals_bonuspolicy;
+DROP TRIGGER bonusidentity_is_append_only ON referrals_bonusidentity;
+DROP TRIGGER signupbonus_is_never_deleted ON referrals_signupbonus;
+DROP TRIGGER signupbonus_only_ends ON referrals_signupbonus;
