@@ -115,7 +115,9 @@ class Facts:
         return [
             (level, id_)
             for level, id_ in self.uplines[accrual.deal_id]
-            if level <= len(plan.rates) and id_ == written.get(level) and self._may_be_paid(id_, plan)
+            if level <= len(plan.rates)
+            and id_ == written.get(level) != accrual.owner_id
+            and self._may_be_paid(id_, plan)
         ]
 
     def lives_where_it_is_barred(self, person: UUID, plan: CommissionPlan) -> bool:

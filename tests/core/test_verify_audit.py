@@ -105,7 +105,7 @@ CORRUPTIONS = {
     "ledger_is_guarded": "DROP TRIGGER entry_is_judged ON wallets_entry",
     "bonuses_are_guarded": "DROP TRIGGER signupbonus_only_ends ON referrals_signupbonus",
     "bonuses_are_posted": "UPDATE referrals_signupbonus SET amount = amount + 1",
-    "deals_are_guarded": "ALTER TABLE trading_deal DISABLE TRIGGER ALL",
+    "deals_are_guarded": "ALTER TABLE trading_deal DISABLE TRIGGER deal_is_append_only",
     "events_are_as_old_as_their_ids": (
         "UPDATE core_auditevent SET created_at = created_at - interval '1 day' WHERE action = 'core.kill_switch.thrown'"
     ),

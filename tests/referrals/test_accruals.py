@@ -11,11 +11,13 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from accounts.models import User
+from accounts.services import referrers
 from referrals.models import Accrual, Commission
-from tests.cast import make_client
+from tests.cast import carol_staff, make_client
 from tests.referrals.deals import close_part, closed, lineage, opened, outcome, plan, rewards, run
 from tests.trading.prices import Push
 from trading.models import Deal, Instrument, Position
+from wallets.models import BankAccount
 
 D = Decimal
 
@@ -151,10 +153,29 @@ def test_who_referred_the_client_when_the_deal_was_made_is_paid(market: Push) ->
     plan()
     client, chain = lineage(1)
     deal = closed(client)
-    User.objects.filter(pk=client.user.pk).update(referred_by=make_client().user)
-    User.objects.filter(pk=chain[0].user.pk).update(referred_by=make_client().user)
+    carol, dora = carol_staff(), carol_staff(email="dora@example.com", name="Dora Dean")
+    for moved in (client, chain[0]):
+        change = referrers.propose_referrer(
+            client_id=moved.user.pk, referrer_id=make_client().user.pk, reason="A letter", actor=carol.actor
+        )
+        referrers.approve_referrer(change_id=change.pk, reason="Read it", actor=dora.actor)
     accrue()
     assert [(level, referrer) for level, referrer, _ in rewards(deal)] == [(1, chain[0].id)]
+
+
+def test_who_shares_a_bank_account_with_the_client_is_passed_over_from_then_on(market: Push) -> None:
+    plan()
+    client, chain = lineage(2)
+    before = closed(client)
+    for owner in (client.user, chain[0].user):
+        BankAccount.objects.create(
+            owner=owner, holder="H", bank_name="B", code_type="IBAN", number_encrypted=b"-", number_hash=b"one",
+            number_last_four="0000",
+        )  # fmt: skip
+    after = closed(client)
+    accrue()
+    assert [(level, referrer) for level, referrer, _ in rewards(before)] == [(1, chain[0].id), (2, chain[1].id)]
+    assert (outcome(after), rewards(after)) == ("NOBODY_ENTITLED", [])
 
 
 def test_somebody_who_is_no_longer_active_is_passed_over_and_nobody_moves_up(market: Push) -> None:
