@@ -27,6 +27,7 @@ def market(db: None) -> Push:
     return prices.open_market()
 
 
+@pytest.mark.timeout(300)
 def test_a_small_floor_adds_up() -> None:
     command = [sys.executable, "-m", "scripts.replay", "--accounts=3", "--days=1", "--actions=3"]
     ended = subprocess.run(command, cwd=environment.ROOT, capture_output=True, text=True, timeout=110, check=False)

@@ -7,6 +7,8 @@ from collections import Counter
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from tests.cast import CastMember, make_client
 from tests.trading.calls import account, cancel, change, close, place, preview
 from tests.trading.prices import PRICES, Push
@@ -94,6 +96,7 @@ def assert_alike(who: CastMember, terms: dict[str, Any]) -> str:
     return "FILLED"
 
 
+@pytest.mark.timeout(300)
 def test_a_preview_says_what_the_order_then_does(market: Push) -> None:
     rng = random.Random(20210301)
     Instrument.objects.filter(pk__in=["GBPUSD", "USDJPY"]).update(stop_distance=30)

@@ -376,6 +376,7 @@ def assert_shown_as_reckoned(who: CastMember, model: Reckoning) -> None:
         assert Decimal(row["volume"]) == one.volume
 
 
+@pytest.mark.timeout(300)
 def test_the_same_programs_do_the_same_over_rest(market: Push) -> None:
     for one in INSTRUMENTS.values():
         instrument(one.symbol).save()
