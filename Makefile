@@ -7,7 +7,7 @@ CHECKS := $(DESK) checks --
 # Each proves what its room promises about money; `make verify` runs them all, and fails if one does.
 VERIFY := verify_ledger verify_positions verify_commissions verify_audit
 
-.PHONY: help run demo replay verify test check lint format types layers migrations deploy bench-selection referral-storm shared-referrer shell secret reset clean venv venv-dev
+.PHONY: help run demo replay verify test check lint format types layers migrations deploy bench-engines bench-selection referral-storm shared-referrer shell secret reset clean venv venv-dev
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +50,9 @@ migrations: venv-dev ## Migrations match the models, and are safe under load
 
 deploy: venv-dev ## Django's own security checks, as in an installation
 	@$(CHECKS) $(PYTHON) manage.py check --deploy --fail-level WARNING
+
+bench-engines: venv-dev ## Whether two risk engines do to clients what one does, over a minute of replayed prices
+	@$(PYTHON) -m bench.engines
 
 bench-selection: venv-dev ## Whether finding what a price touches costs what is touched, or what is open
 	@$(PYTHON) -m bench.selection

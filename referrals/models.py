@@ -167,6 +167,7 @@ class Accrual(models.Model):
                 | Q(plan__isnull=False, revenue__isnull=False, pool__isnull=False, volume__isnull=False),
                 name="accrual_keeps_what_it_was_reckoned_from",
             ),
+            models.CheckConstraint(condition=positive("volume", VOLUME_MAX), name="accrual_volume_positive"),
             models.CheckConstraint(
                 condition=bounded("commission", low=ZERO)
                 & bounded("spread", low=ZERO)
@@ -309,6 +310,7 @@ class Debt(models.Model):
     class Meta:
         constraints = (
             models.CheckConstraint(condition=bounded("amount", above=ZERO), name="debt_amount_positive"),
+            models.CheckConstraint(condition=bounded("settled", low=ZERO), name="debt_settled_not_negative"),
             models.CheckConstraint(
                 condition=Q(settled__gte=ZERO, settled__lt=F("amount"), settled_at__isnull=True)
                 | Q(settled=F("amount"), settled_at__isnull=False),

@@ -94,8 +94,11 @@ class PriceClockAdmin(ReadOnlyAdmin):
 
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):
-    list_display = ("created_at", "account", "instrument", "side", "volume", "status", "price_filled", "reject_code")
-    list_filter = ("status", "side")
+    list_display = (
+        "created_at", "account", "instrument", "type", "side", "volume", "price", "status", "price_filled",
+        "reject_code",
+    )  # fmt: skip
+    list_filter = ("status", "type", "side")
     list_select_related = ("account", "instrument")
     search_fields = ("=id", "=account__number", "=client_order_id")
     search_help_text = "An order's id, an account's number, or a client_order_id"
@@ -104,7 +107,10 @@ class OrderAdmin(ReadOnlyAdmin):
 
 @admin.register(Position)
 class PositionAdmin(ReadOnlyAdmin):
-    list_display = ("number", "account", "instrument", "side", "volume", "price_open", "margin_locked", "status")
+    list_display = (
+        "number", "account", "instrument", "side", "volume", "price_open", "stop_loss", "take_profit", "margin_locked",
+        "status",
+    )  # fmt: skip
     list_filter = ("status", "side")
     list_select_related = ("account", "instrument")
     search_fields = ("=number", "=account__number")
@@ -113,8 +119,8 @@ class PositionAdmin(ReadOnlyAdmin):
 
 @admin.register(Deal)
 class DealAdmin(ReadOnlyAdmin):
-    list_display = ("executed_at", "account", "instrument", "entry", "side", "volume", "price", "profit", "commission")
-    list_filter = ("entry", "side")
+    list_display = ("executed_at", "account", "instrument", "entry", "cause", "side", "volume", "price", "profit")
+    list_filter = ("entry", "cause", "side")
     list_select_related = ("account", "instrument")
     search_fields = ("=id", "=account__number", "=position__number")
     search_help_text = "A deal's id, a position's number, or an account's"

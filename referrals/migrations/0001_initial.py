@@ -676,5 +676,19 @@ class Migration(migrations.Migration):
                 name="debtsettlement_amount_positive",
             ),
         ),
+        migrations.AddConstraint(
+            model_name="accrual",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("volume__gt", Decimal("0")), ("volume__lte", Decimal("99999999999999.9999"))),
+                name="accrual_volume_positive",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="debt",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("settled__gte", Decimal("0")), ("settled__lte", Decimal("999999999999.99999999"))),
+                name="debt_settled_not_negative",
+            ),
+        ),
         migrations.RunSQL((SQL / "guards.sql").read_text(), (SQL / "guards_drop.sql").read_text()),
     ]

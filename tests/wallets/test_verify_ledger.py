@@ -323,7 +323,10 @@ def test_a_reversal_of_nothing_is_noticed(day: Books, original: str) -> None:
             "ALTER TRIGGER seal_is_append_only ON wallets_seal RENAME TO seal_is_whatever",
             "ALTER TRIGGER seal_is_whatever ON wallets_seal RENAME TO seal_is_append_only",
         ),
-        ("ALTER TABLE trading_deal DISABLE TRIGGER USER", "ALTER TABLE trading_deal ENABLE TRIGGER USER"),
+        (
+            "ALTER TABLE trading_deal DISABLE TRIGGER deal_is_append_only",
+            "ALTER TABLE trading_deal ENABLE TRIGGER deal_is_append_only",
+        ),
     ],
 )
 def test_a_guard_that_sleeps_is_noticed(committed_db: Clone, asleep: str, awake: str) -> None:
