@@ -116,7 +116,8 @@ def populate(clients: int, seed: int, *, refresh: Any) -> None:
     for number in range(clients):
         if number % 20 == 0:
             refresh()
-        who = make_client(balance=Decimal(0), margin=Decimal(rng.choice([400, 2_000, 20_000])), leverage=500, country="BR")
+        margin = Decimal(rng.choice([400, 2_000, 20_000]))
+        who = make_client(balance=Decimal(0), margin=margin, leverage=500, country="BR")
         for _ in range(3):
             symbol, side = rng.choice(SYMBOLS), rng.choice(["BUY", "SELL"])
             sign = 1 if side == "BUY" else -1
