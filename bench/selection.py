@@ -89,7 +89,7 @@ def fill(size: int, accounts: int) -> None:
     from trading.services import instruments
 
     instruments.load_instruments()
-    params = {"size": size, "accounts": accounts, "depth": DEPTH, "now": NOW}
+    params: dict[str, Any] = {"size": size, "accounts": accounts, "depth": DEPTH, "now": NOW}
     with connection.cursor() as cursor:
         for script in (_ACCOUNTS, _POSITIONS, _ORDERS, _BANDS):
             for statement in filter(str.strip, script.split(";")):

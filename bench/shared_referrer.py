@@ -167,6 +167,7 @@ def trade(trader: Trader) -> None:
     from core.audit import Actor, ActorKind
     from core.idempotency import Claim
     from core.ids import uuid7
+    from trading.engine import Instruction
     from trading.margin import Side
     from trading.services import orders, positions
 
@@ -175,8 +176,7 @@ def trade(trader: Trader) -> None:
     answer = orders.place_order(
         account=trader.account,
         symbol="EURUSD",
-        side=Side.BUY,
-        volume=LOTS,
+        instruction=Instruction(Side.BUY, LOTS),
         client_order_id=None,
         claim=claim,
         actor=actor,
