@@ -35,7 +35,7 @@ logger = structlog.get_logger(__name__)
 #: Deals decided in one transaction.
 BATCH = 200
 
-# One statement for the whole batch: Django's bulk_update takes twenty times as long to spell the same.
+# One statement for the whole batch: Django's bulk_update would spell a CASE per row and column to say the same.
 _DECIDE_SQL = """
 UPDATE referrals_accrual a
    SET outcome = s.outcome, plan_id = s.plan_id, levels = s.levels, currency = s.currency, volume = s.volume,
