@@ -82,7 +82,8 @@ def touch(locked: LockedAccount, *, now: datetime, called_at: datetime | None = 
     db.require_transaction()
     wallet, book, market = locked.wallet, locked.book, locked.market
     assert wallet.id == locked.account.wallet_id
-    called_at = called_at or (book.called_at if engine.is_called(wallet, book, market) else None)
+    if called_at is None and book.called_at is not None and engine.is_called(wallet, book, market):
+        called_at = book.called_at
     bands = engine.bands_of(wallet, book, market, is_called=called_at is not None)
     params = {
         "account": locked.account.id,
