@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
+from django.utils import timezone
 
 from core.audit import Actor
 from core.idempotency import Answer, Claim
@@ -19,6 +20,7 @@ from core.ids import uuid7
 from core.money import show
 from trading import engine, margin, selectors, sessions
 from trading.engine import Closing, Opening
+from trading.errors import PositionNotFound
 from trading.market import OpenPosition
 from trading.models import Deal, Order, Position
 from trading.watch import Kind, LockedAccount
@@ -60,8 +62,6 @@ class Opened:
     """A position as it was just opened."""
 
     position: Position
-    deal_id: UUID
-    transaction_id: UUID | None
     answer: Answer | None
 
 
@@ -69,9 +69,7 @@ class Opened:
 class Closed:
     """What was just closed of a position."""
 
-    position: Position
     deal_id: UUID
-    transaction_id: UUID | None
     compensation: Decimal
     answer: Answer | None
 
@@ -79,6 +77,22 @@ class Closed:
 #: Builds the client's receipt; the posting is None where no money moved.
 OpenedReceipt = Callable[[Posting | None, Position, UUID], Answer]
 ClosedReceipt = Callable[[Posting | None, Position, UUID, Decimal], Answer]
+
+
+def lock_position(owner: UUID, position_id: UUID) -> tuple[Position, LockedAccount]:
+    """
+    A client's position and its account: the wallet is locked first, then the row, which is read again under it.
+
+    :raises PositionNotFound: if it does not exist or belongs to somebody else
+    """
+    account = selectors.position(owner, position_id).account
+    market = selectors.market(timezone.now())
+    (wallet,) = ledger.lock_wallets_by_id(account.wallet_id)
+    position = Position.objects.select_for_update(no_key=True).order_by("id").filter(pk=position_id).first()
+    if position is None:
+        raise PositionNotFound
+    position.account = account
+    return position, LockedAccount(account, wallet, selectors.book(account.id), market)
 
 
 def open_position(
@@ -145,7 +159,7 @@ def open_position(
     locked.note(Kind.ORDER, order.id)
     locked.note(Kind.POSITION, position.id)
     locked.note(Kind.DEAL, deal_id)
-    return Opened(position, deal_id, transaction_id, answer)
+    return Opened(position, answer)
 
 
 def end_order(locked: LockedAccount, order: Order, status: Order.Status, *, now: datetime, **facts: Any) -> None:
@@ -269,7 +283,7 @@ def close_position(
     transaction.on_commit(event, robust=True)
     locked.note(Kind.POSITION, position.id)
     locked.note(Kind.DEAL, deal_id)
-    return Closed(position, deal_id, transaction_id, compensation, answer)
+    return Closed(deal_id, compensation, answer)
 
 
 def _store_closing(position: Position, closing: Closing, now: datetime) -> None:
@@ -290,12 +304,23 @@ def _closing_legs(wallet: LockedWallet, *, profit: Decimal, commission: Decimal,
     movements = (
         (WalletKind.HOUSE_TRADING_PNL, profit, Reason.TRADE_PNL),
         (WalletKind.HOUSE_COMMISSION, -commission, Reason.COMMISSION),
-        (WalletKind.HOUSE_NEGATIVE_BALANCE, compensation, Reason.NEGATIVE_BALANCE_PROTECTION),
     )
     legs = []
     for kind, amount, reason in movements:
         house = ledger.house(kind, wallet.currency, wallet.environment)
         legs += [Leg(wallet, amount, reason), Leg(house, -amount, reason)]
-    if compensation:  # the house has paid a loss: whatever bonus is left was part of what was at risk
-        legs += ledger.credit_legs(wallet, -wallet.credit)
-    return legs
+    return legs + compensation_legs(wallet, compensation)
+
+
+def compensation_legs(wallet: LockedWallet, compensation: Decimal) -> list[Leg]:
+    """
+    Both sides of what the house makes good so that a client owes nothing, whatever it was that they would owe.
+
+    Where it has paid a loss, whatever bonus is left was part of what was at risk, and ends.
+    """
+    if not compensation:
+        return []
+    house = ledger.house(WalletKind.HOUSE_NEGATIVE_BALANCE, wallet.currency, wallet.environment)
+    protection = Reason.NEGATIVE_BALANCE_PROTECTION
+    legs = [Leg(wallet, compensation, protection), Leg(house, -compensation, protection)]
+    return legs + ledger.credit_legs(wallet, -wallet.credit)

@@ -81,7 +81,7 @@ def _is_below(state: AccountState, level: Any) -> bool:
 
 
 def _stop_out(visit: Visit) -> None:
-    """Do what can be done, and tell it if that is anything. Every position is valued once: the batch's prices stay."""
+    """Do what can be done, and tell it if that is anything. The order of closing is fixed: the batch's prices stay."""
     locked, report, rows = visit.locked, _Report(visit), {row.id: row for row in visit.positions}
     by_loss = engine.largest_loss_first(locked.book.positions, market=locked.market, currency=locked.wallet.currency)
     before = report.state()

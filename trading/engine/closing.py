@@ -9,6 +9,7 @@ from typing import Any
 from core.money import CURRENCIES, show
 from trading import margin
 from trading.engine.figures import price_text, quote_inputs, terms_of, trimmed
+from trading.engine.state import commission_of
 from trading.errors import ConversionRateUnavailable
 from trading.margin import Charge, Side
 from trading.market import Market, OpenPosition
@@ -59,14 +60,7 @@ def evaluate_closing(position: Position, *, volume: Decimal, currency: str, mark
             rates=rates,
             currency_digits=digits,
         )
-        commission = margin.commission(
-            volume=volume,
-            rate=instrument.commission_per_lot,
-            rate_currency=instrument.commission_currency,
-            account_currency=currency,
-            rates=rates,
-            currency_digits=digits,
-        )
+        commission = commission_of(instrument, volume, currency=currency, rates=rates)
     except margin.RateUnavailable as missing:
         raise ConversionRateUnavailable(source=missing.source, target=missing.target) from missing
     released = margin.released(

@@ -15,7 +15,7 @@ from trading import margin
 from trading.engine.figures import price_text, quote_inputs, terms_of, trimmed
 from trading.engine.limits import count_refusal, least_volume, limit, volume_refusal
 from trading.engine.prices import Instruction, deviation_refusal, expiry_refusal, price_refusals
-from trading.engine.state import account_state
+from trading.engine.state import account_state, commission_of
 from trading.errors import (
     ConversionRateUnavailable,
     InstrumentNotTradable,
@@ -251,14 +251,7 @@ def _cost(
         rates=rates,
         currency_digits=digits,
     )
-    charge = margin.commission(
-        volume=volume,
-        rate=instrument.commission_per_lot,
-        rate_currency=instrument.commission_currency,
-        account_currency=currency,
-        rates=rates,
-        currency_digits=digits,
-    )
+    charge = commission_of(instrument, volume, currency=currency, rates=rates)
     loss = margin.floating(
         contract,
         side=side,

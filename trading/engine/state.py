@@ -10,8 +10,9 @@ from accounts.models import TradingAccount
 from core.money import CURRENCIES
 from trading import margin
 from trading.errors import ConversionRateUnavailable
-from trading.margin import AccountState, Rates
+from trading.margin import AccountState, Charge, Rates
 from trading.market import Book, Market, OpenPosition, WorkingOrder
+from trading.models import Instrument
 from wallets.ledger import LockedWallet
 from wallets.models import Wallet
 
@@ -38,6 +39,22 @@ def floating_of(position: OpenPosition, *, market: Market, currency: str, rates:
         )
     except margin.RateUnavailable as missing:
         raise ConversionRateUnavailable(source=missing.source, target=missing.target) from missing
+
+
+def commission_of(instrument: Instrument, volume: Decimal, *, currency: str, rates: Rates) -> Charge:
+    """
+    What one side of so many lots costs in the account's currency.
+
+    :raises margin.RateUnavailable: if the commission's currency cannot be converted
+    """
+    return margin.commission(
+        volume=volume,
+        rate=instrument.commission_per_lot,
+        rate_currency=instrument.commission_currency,
+        account_currency=currency,
+        rates=rates,
+        currency_digits=CURRENCIES[currency].digits,
+    )
 
 
 def account_state(wallet: LockedWallet | Wallet, positions: Iterable[OpenPosition], market: Market) -> AccountState:

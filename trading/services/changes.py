@@ -18,7 +18,7 @@ from core.db import retry_on_conflict
 from core.errors import DomainError, Malformed
 from trading import engine, execution, selectors
 from trading.engine import Instruction
-from trading.errors import OrderNotFound, OrderNotWorking, PositionClosed, PositionNotFound
+from trading.errors import OrderNotFound, OrderNotWorking, PositionClosed
 from trading.margin import Side
 from trading.market import WorkingOrder
 from trading.models import Order, Position
@@ -131,7 +131,7 @@ def modify_position(*, owner: UUID, position_id: UUID, changes: StopChanges, act
     :raises StopLossInvalid, TakeProfitInvalid: if it is on the wrong side of the price or too near, with the nearest
     :raises MarketClosed, QuoteUnavailable, QuoteStale: if there is no price to measure a new stop from
     """
-    position, locked = _lock_position(owner, position_id)
+    position, locked = execution.lock_position(owner, position_id)
     if position.status == Position.Status.CLOSED:
         raise PositionClosed(number=position.number)
     stop_loss = changes.get("stop_loss", position.stop_loss)
@@ -168,17 +168,6 @@ def _lock_order(owner: UUID, order_id: UUID) -> tuple[Order, LockedAccount]:
         raise OrderNotFound
     order.account = account
     return order, LockedAccount(account, wallet, selectors.book(account.id), market)
-
-
-def _lock_position(owner: UUID, position_id: UUID) -> tuple[Position, LockedAccount]:
-    account = selectors.position(owner, position_id).account
-    market = selectors.market(timezone.now())
-    (wallet,) = ledger.lock_wallets_by_id(account.wallet_id)
-    position = Position.objects.select_for_update(no_key=True).order_by("id").filter(pk=position_id).first()
-    if position is None:
-        raise PositionNotFound
-    position.account = account
-    return position, LockedAccount(account, wallet, selectors.book(account.id), market)
 
 
 # --- Judging ---------------------------------------------------------------------------------------------------------

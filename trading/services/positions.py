@@ -14,14 +14,13 @@ from core.audit import Actor
 from core.db import retry_on_conflict
 from core.idempotency import Answer, Claim, Operation, exactly_once
 from core.money import show
-from trading import engine, execution, selectors
+from trading import engine, execution
 from trading.engine import Closing
-from trading.errors import PositionClosed, PositionNotFound, VolumeInvalid
+from trading.errors import PositionClosed, VolumeInvalid
 from trading.execution import Mandate
 from trading.market import Market
 from trading.models import Position
 from trading.watch import LockedAccount, touch
-from wallets import ledger
 from wallets.ledger import Posting
 
 CLOSE = Operation("CLOSE", effect_table="trading_deal")
@@ -45,19 +44,13 @@ def close_position(*, position_id: UUID, volume: Decimal | None, claim: Claim, a
     :raises QuoteUnavailable, QuoteStale, ConversionRateUnavailable: if there is no price to close or convert at
     """
     assert volume is None or volume > 0, "serializers refuse volumes that are not positive"
-    account = selectors.position(claim.owner, position_id).account
-    market = selectors.market(timezone.now())
-
-    (wallet,) = ledger.lock_wallets_by_id(account.wallet_id)
-    position = Position.objects.select_for_update(no_key=True).order_by("id").filter(pk=position_id).first()
-    if position is None:
-        raise PositionNotFound
+    position, locked = execution.lock_position(claim.owner, position_id)
+    market = locked.market
 
     if position.status == Position.Status.CLOSED:
         raise PositionClosed(number=position.number)
     part = _volume_to_close(position, volume, market)
-    closing = engine.evaluate_closing(position, volume=part, currency=wallet.currency, market=market)
-    locked = LockedAccount(account, wallet, selectors.book(account.id), market)
+    closing = engine.evaluate_closing(position, volume=part, currency=locked.wallet.currency, market=market)
     mandate = Mandate(actor=actor, now=timezone.now(), claim=claim)
     receipt = partial(_receipt, closing=closing, locked=locked, now=mandate.now)
     closed = execution.close_position(locked, position, closing, mandate=mandate, receipt=receipt)

@@ -30,7 +30,7 @@ from core.audit import Actor
 from core.db import retry_on_conflict
 from core.idempotency import system_digest
 from core.ids import uuid7
-from trading import margin, overnight, selectors, sessions
+from trading import execution, margin, overnight, selectors, sessions
 from trading.errors import ConversionRateUnavailable, QuoteUnavailable
 from trading.market import Market
 from trading.models import AccountChange, Position, Swap
@@ -98,7 +98,6 @@ def charge_account(
         for swap in swaps:
             locked.note(AccountChange.Kind.SWAP, swap.id)
         touch(locked, now=now)
-    if swaps:
         event = partial(logger.info, "trading.swaps.charged", account_id=str(account_id), nights=len(swaps))
         transaction.on_commit(event, robust=True)
     return Sweep(
@@ -188,17 +187,10 @@ def _post(charge: NightCharge, account: TradingAccount, wallet: LockedWallet, no
 
 
 def _legs(wallet: LockedWallet, *, amount: Decimal, compensation: Decimal) -> list[Leg]:
-    """Both sides of the night, and of what the house makes good, which ends what credit there is."""
+    """Both sides of the night, and of what the house makes good."""
     income = ledger.house(Kind.HOUSE_SWAP, wallet.currency, wallet.environment)
-    expense = ledger.house(Kind.HOUSE_NEGATIVE_BALANCE, wallet.currency, wallet.environment)
-    protection = Reason.NEGATIVE_BALANCE_PROTECTION
-    legs = [
-        Leg(wallet, amount, Reason.SWAP),
-        Leg(income, -amount, Reason.SWAP),
-        Leg(wallet, compensation, protection),
-        Leg(expense, -compensation, protection),
-    ]
-    return legs + ledger.credit_legs(wallet, -wallet.credit) if compensation else legs
+    legs = [Leg(wallet, amount, Reason.SWAP), Leg(income, -amount, Reason.SWAP)]
+    return legs + execution.compensation_legs(wallet, compensation)
 
 
 def _move_on(
