@@ -1,7 +1,12 @@
 """Django's admin, with our front door in place of its own."""
 
 from django.contrib.admin.apps import AdminConfig
+from django.utils.module_loading import autodiscover_modules
 
 
 class BackOfficeConfig(AdminConfig):
-    default_site = "config.back_office.DeskAdminSite"
+    default_site = "config.back_office.site.DeskAdminSite"
+
+    def ready(self) -> None:
+        super().ready()
+        autodiscover_modules("pages")  # pages beside the lists: see `config/back_office/pages.py`

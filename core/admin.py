@@ -7,11 +7,13 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ActionForm
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
+from unfold.admin import ModelAdmin
+from unfold.forms import ActionForm
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from core.errors import DomainError
 from core.models import AuditEvent, IdempotencyKey, JobRun, KillSwitch, ThrottleWindow
@@ -29,7 +31,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the st
         return len(rows.order_by().values_list("pk")[:ROWS_COUNTED_MAX]) if isinstance(rows, QuerySet) else len(rows)
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs alone
+class ReadOnlyAdmin(ModelAdmin):
     """Shows every field of the rows and lets nobody add, change or delete one, superusers included."""
 
     show_full_result_count = False
@@ -63,7 +65,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in t
 class ReasonForm(ActionForm):
     """Asked for beside the list of actions; the services refuse to act without."""
 
-    reason = forms.CharField(required=False, max_length=500, label="Reason:")
+    reason = forms.CharField(
+        required=False, max_length=500, label="", widget=UnfoldAdminTextInputWidget({"placeholder": "Reason"})
+    )
 
 
 def act_on_each(

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from django.apps import AppConfig, apps
+
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("config", "referrals", "trading", "accounts", "wallets", "core")
 
@@ -31,6 +33,11 @@ class Module:
 
     def at(self, node: ast.AST) -> str:
         return f"{self.name}:{getattr(node, 'lineno', 0)}"
+
+
+def our_apps() -> list[AppConfig]:
+    """The rooms that keep tables, and the apps of the back office."""
+    return [app for app in apps.get_app_configs() if app.name.partition(".")[0] in ROOMS]
 
 
 @cache

@@ -12,13 +12,10 @@ import re
 from typing import Any
 
 import pytest
-from django.apps import apps
 from django.db import connection, models
 
 from core.ids import uuid7
 from tests import source
-
-ROOMS = ("core", "wallets", "accounts", "trading", "referrals")
 
 #: Tables that belong to nobody: small and copied to every shard, or the broker's own.
 GLOBAL = {
@@ -110,7 +107,7 @@ TRIGGERS_THAT_LOOK_AROUND = {
 
 
 def models_of_ours() -> list[type[models.Model]]:
-    return [model for room in ROOMS for model in apps.get_app_config(room).get_models()]
+    return [model for app in source.our_apps() for model in app.get_models()]
 
 
 def label(model: type[models.Model]) -> str:
@@ -300,7 +297,7 @@ def test_counters_are_bigint() -> None:
 
 
 def test_sequences_are_bigint(db: None) -> None:
-    tables = tuple(f"{room}_%" for room in ROOMS)
+    tables = tuple(f"{app.label}_%" for app in source.our_apps())
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT sequencename FROM pg_sequences WHERE sequencename LIKE ANY (%s) AND data_type <> 'bigint'::regtype",

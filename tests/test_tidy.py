@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.apps import apps
 
 from tests import source
 from tests.source import ROOMS, ROOT, Module
@@ -241,9 +240,8 @@ def test_no_float_comes_near_money() -> None:
     assert sorted(found) == sorted(FLOATS)
     columns = [
         f"{model._meta.label}.{column.name}"
-        for room in ROOMS
-        if apps.is_installed(room)
-        for model in apps.get_app_config(room).get_models()
+        for app in source.our_apps()
+        for model in app.get_models()
         for column in model._meta.local_fields
         if column.get_internal_type() == "FloatField"
     ]
@@ -281,13 +279,7 @@ def test_saving_names_the_columns() -> None:
 
 
 def test_no_model_orders_itself() -> None:
-    ordered = [
-        model._meta.label
-        for room in ROOMS
-        if apps.is_installed(room)
-        for model in apps.get_app_config(room).get_models()
-        if model._meta.ordering
-    ]
+    ordered = [model._meta.label for app in source.our_apps() for model in app.get_models() if model._meta.ordering]
     assert ordered == []
 
 

@@ -1,0 +1,87 @@
+"""The side bar: what a day's work needs, in the order it is needed; nobody is shown a door that is locked to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from django.apps import apps
+from django.http import HttpRequest
+from django.urls import reverse
+
+from config.back_office.pages import PAGES
+
+
+class Door(NamedTuple):
+    """A page by its name, or a model's list by its label (`wallets.Withdrawal`); icons are Material Symbols."""
+
+    to: str
+    title: str
+    icon: str
+
+
+#: Section by section.
+SECTIONS: dict[str, tuple[Door, ...]] = {
+    "Clients": (
+        Door("accounts.User", "People", "group"),
+        Door("accounts.TradingAccount", "Trading accounts", "account_balance_wallet"),
+        Door("wallets.BankAccount", "Bank accounts", "account_balance"),
+        Door("accounts.Freeze", "Freezes", "ac_unit"),
+    ),
+    "Queues": (
+        Door("wallets.Withdrawal", "Withdrawals", "north_east"),
+        Door("wallets.Deposit", "Deposits", "south_west"),
+        Door("accounts.Verification", "Verifications", "badge"),
+        Door("accounts.ReferrerChange", "Referrer changes", "swap_horiz"),
+    ),
+    "Trading": (
+        Door("trading.Order", "Orders", "receipt_long"),
+        Door("trading.Position", "Positions", "candlestick_chart"),
+        Door("trading.Deal", "Deals", "handshake"),
+        Door("trading.MarginEvent", "Margin events", "warning"),
+        Door("trading.Instrument", "Instruments", "currency_exchange"),
+        Door("core.KillSwitch", "Kill switches", "emergency_home"),
+    ),
+    "Referrals": (
+        Door("referrals.Commission", "Commissions", "percent"),
+        Door("referrals.CommissionPlan", "Plans", "description"),
+        Door("referrals.SignupBonus", "Bonuses", "redeem"),
+        Door("referrals.Debt", "Debts", "undo"),
+    ),
+    "Evidence": (
+        Door("wallets.LedgerTransaction", "Ledger transactions", "receipt"),
+        Door("wallets.Entry", "Entries", "list_alt"),
+        Door("wallets.Wallet", "Wallets", "wallet"),
+        Door("wallets.Seal", "Seals", "verified"),
+        Door("core.AuditEvent", "Audit events", "history"),
+        Door("core.IdempotencyKey", "Idempotency keys", "key"),
+        Door("core.JobRun", "Jobs", "schedule"),
+    ),
+}
+
+
+def side_bar(request: HttpRequest) -> list[dict[str, Any]]:
+    """What unfold's side bar is drawn from, for this member of staff."""
+    sections = [
+        {"title": title, "separator": True, "collapsible": True, "items": list(_items(request, doors))}
+        for title, doors in SECTIONS.items()
+    ]
+    return [section for section in sections if section["items"]]
+
+
+def _items(request: HttpRequest, doors: tuple[Door, ...]) -> Iterator[dict[str, Any]]:
+    for door in doors:
+        link, permission = _behind(door.to)
+        if request.user.has_perm(permission):
+            yield {"title": door.title, "icon": door.icon, "link": link}
+
+
+def _behind(to: str) -> tuple[str, str]:
+    """Where a door leads, and the permission it takes."""
+    if to in PAGES:
+        return reverse(f"admin:{to}"), PAGES[to].permission
+    options = apps.get_model(to)._meta
+    return (
+        reverse(f"admin:{options.app_label}_{options.model_name}_changelist"),
+        f"{options.app_label}.view_{options.model_name}",
+    )
