@@ -19,8 +19,8 @@ run: venv ## Start everything (HOST, PORT, FEED=off and DATABASE_URL are honoure
 demo: venv ## Play a client's day against the running server, and tell it
 	@$(PYTHON) -m scripts.demo
 
-replay: venv ## Let clients trade at random over real bars, then check every figure (ACCOUNTS=1000 DAYS=all SEED=2)
-	@$(PYTHON) -m scripts.replay $(ACCOUNTS:%=--accounts=%) $(DAYS:%=--days=%) $(SEED:%=--seed=%)
+replay: venv ## Let clients trade at random over real bars, then check every figure (ACCOUNTS=1000 DAYS=all ACTIONS=5 SEED=2)
+	@$(PYTHON) -m scripts.replay $(ACCOUNTS:%=--accounts=%) $(DAYS:%=--days=%) $(ACTIONS:%=--actions=%) $(SEED:%=--seed=%)
 
 verify: venv ## Check every figure in the ledger; fails on any break
 	@for command in $(VERIFY); do $(DESK) manage $$command || exit 1; done
