@@ -95,7 +95,7 @@ def counted(stage: Stage, request: str, patch: pytest.MonkeyPatch) -> tuple[list
     with session_dies(stage.url, 0, patch) as counting:
         assert send(stage, request, key()).status_code == 201
     assert counting.commits == 1
-    assert counting.statements >= 6, "the token, the throttle, the key, the locks and what is written"
+    assert counting.statements >= 5, "the token, the throttle, the key, the locks and what is written"
     return moments(counting), difference(before, effects())
 
 
@@ -163,7 +163,7 @@ def test_a_transfer_has_one_effect_for_every_statement(stage: Stage, monkeypatch
 
     with session_dies(stage.url, 0, monkeypatch) as counting:
         send_transfer(key())
-    assert counting.statements == 4, "the key, the locks, the posting, the transfer's row"
+    assert counting.statements == 3, "the key, the locks, the posting with the transfer's row"
     for at in moments(counting):
         used = key()
         with session_dies(stage.url, at, monkeypatch) as fault:

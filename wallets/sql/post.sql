@@ -1,5 +1,5 @@
--- One posting, one statement: the wallets' new balances, the transaction, its entries, the house's unfolded legs and
--- (with a claim) the idempotency key's answer have one fate.
+-- One posting, one statement: the wallets' new balances, the transaction, its entries, the house's unfolded legs, (with
+-- a claim) the idempotency key's answer and the operation's own row, where it has one, have one fate.
 --
 -- The caller holds the wallets' row locks and has computed every figure from the rows it locked. `moved` repeats the
 -- version and the hold that it saw: a wallet that is not as it was read is not updated, the counts below do not match,
@@ -36,5 +36,5 @@ WITH moved AS (
     INSERT INTO wallets_unfoldedleg (entry_id, wallet_id, amount)
     SELECT legs.id, legs.wallet_id, legs.amount FROM legs WHERE legs.wallet_version IS NULL
     RETURNING entry_id
-){answered}
-SELECT (SELECT count(*) FROM moved), (SELECT count(*) FROM legs), {answers}
+){also}
+SELECT (SELECT count(*) FROM moved), (SELECT count(*) FROM legs), {answers}, {records}
