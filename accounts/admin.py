@@ -10,10 +10,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts import rules, selectors
-from accounts.models import ApiToken, Freeze, ReferrerChange, TradingAccount, User, Verification
+from accounts.models import ApiToken, Freeze, ReferrerChange, StaffSession, TradingAccount, User, Verification
 from accounts.services import freezes, referrers, verifications
 from core.admin import ReadOnlyAdmin, ReasonForm, act_on_each
 from core.api.requests import actor_of
+from core.masking import masked_email, masked_phone, withheld
 
 
 class PersonForm(ReasonForm):
@@ -29,6 +30,7 @@ class UserAdmin(ReadOnlyAdmin):
     search_fields = ("=id", "=email", "=phone", "=referral_code")
     search_help_text = "An id, an email address in lower case, a phone number, or a referral code"
     exclude = ("password",)
+    personal = {"email": masked_email, "phone": masked_phone, "date_of_birth": withheld, "address": withheld}
     action_form = PersonForm
     actions = ("freeze_login", "freeze_trading", "freeze_deposits", "freeze_withdrawals", "propose_referrer")
 
@@ -130,6 +132,7 @@ class VerificationAdmin(ReadOnlyAdmin):
     list_select_related = ("owner", "reviewed_by")
     search_fields = ("=id", "=owner__id")
     search_help_text = "A verification's id, or a client's"
+    personal = {"documents": withheld}
     action_form = ReasonForm
     actions = ("start_review", "approve", "reject", "ask_for_more")
 
@@ -190,4 +193,14 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     list_select_related = ("owner",)
     search_fields = ("=id", "=prefix", "=owner__id")
     search_help_text = "A token's id or prefix, or a client's id"
+    exclude = ("digest",)
+    personal = {"addresses": withheld}
+
+
+@admin.register(StaffSession)
+class StaffSessionAdmin(ReadOnlyAdmin):
+    list_display = ("started_at", "owner", "address", "user_agent", "seen_at", "ended_at", "ended_by", "reason")
+    list_select_related = ("owner", "ended_by")
+    search_fields = ("=id", "=owner__id", "=address")
+    search_help_text = "A session's id, a member of staff's, or an IP address"
     exclude = ("digest",)

@@ -14,6 +14,7 @@ from django.db.models.lookups import Exact
 from django.utils import timezone
 
 from core.ids import uuid7
+from core.masking import masked_email
 from core.money import CURRENCIES
 from wallets.models import Environment, Wallet
 
@@ -78,7 +79,9 @@ class User(AbstractBaseUser, PermissionsMixin):
         )
 
     def __str__(self) -> str:
-        return self.email
+        """Whoever may look at a client's orders may read this, and not everybody of them an address in clear."""
+        address = masked_email(self.email)
+        return f"{self.name} ({address})" if self.name else address
 
 
 class ReferrerChange(models.Model):
@@ -293,3 +296,36 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}…"
+
+
+class StaffSession(models.Model):
+    """
+    One person's stay in the back office, from log-in to whatever ended it.
+
+    `digest` is of the session's key: who reads this table cannot step into somebody's session. `reason` says what ended
+    it, `ended_by` who did; nobody did if it lapsed.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="staff_sessions")
+    digest = models.BinaryField(max_length=32, unique=True)
+    address = models.GenericIPAddressField(null=True)
+    user_agent = models.CharField(max_length=200, blank=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now, help_text="To the minute.")
+    ended_at = models.DateTimeField(null=True)
+    ended_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True) | ~Q(reason=""), name="staffsession_ended_for_a_reason"
+            ),
+        )
+        indexes = (models.Index(fields=["owner", "id"], name="staffsession_owner"),)
+
+    def __str__(self) -> str:
+        return f"{self.address} {self.started_at:%Y-%m-%d %H:%M}"

@@ -9,8 +9,9 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
+from django_otp.plugins.otp_static.models import StaticToken
 
-from accounts.models import ApiToken, Freeze, ReferrerChange, TradingAccount, User, Verification
+from accounts.models import ApiToken, Freeze, ReferrerChange, StaffSession, TradingAccount, User, Verification
 from core import db
 from wallets.models import GATED_KINDS, Environment, Wallet
 
@@ -54,6 +55,29 @@ def scopes_frozen(owner: UUID) -> list[str]:
 def freezes_due(now: datetime) -> QuerySet[Freeze]:
     """Freezes in force whose time is over."""
     return Freeze.objects.filter(lifted_at__isnull=True, expires_at__lte=now).order_by("expires_at", "id")
+
+
+# --- Staff ----------------------------------------------------------------------------------------------------------
+
+
+def staff_members() -> QuerySet[User]:
+    """Whoever works here or did, with their roles and devices, those who do first."""
+    members = User.objects.filter(is_staff=True).prefetch_related("groups", "totpdevice_set", "staticdevice_set")
+    return members.order_by("-is_active", "email")
+
+
+def staff_session(digest: bytes) -> StaffSession | None:
+    """The session that has this key."""
+    return StaffSession.objects.filter(digest=digest).first()
+
+
+def staff_sessions() -> QuerySet[StaffSession]:
+    """Everybody's sessions in the back office, newest first."""
+    return StaffSession.objects.select_related("owner", "ended_by").order_by("-id")
+
+
+def recovery_codes_left(owner: UUID) -> int:
+    return StaticToken.objects.filter(device__user_id=owner, device__confirmed=True).count()
 
 
 # --- Who referred whom ----------------------------------------------------------------------------------------------

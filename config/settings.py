@@ -119,6 +119,7 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django_otp",
     "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",  # recovery codes
     "rest_framework",
     "django_filters",
     "drf_spectacular",
@@ -143,6 +144,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "config.back_office.door.middleware.StaffSessions",  # with messages: it says why it logs somebody out
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -307,6 +309,9 @@ PASSWORD_HASHES_AT_ONCE = env.int("PASSWORD_HASHES_AT_ONCE", default=4)
 
 # --- Back office ----------------------------------------------------------------------------------------------------
 
+#: How long a member of staff may look away before they have to log in again; SESSION_COOKIE_AGE is how long at most.
+STAFF_IDLE_MINUTES = env.int("STAFF_IDLE_MINUTES", default=15)
+OTP_TOTP_ISSUER = "Dealing Desk"  # what the authenticator calls it
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Dealing Desk",
     "SITE_HEADER": "Dealing Desk",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
+from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
@@ -16,10 +19,13 @@ from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from core.errors import DomainError
+from core.masking import may_see_personal_data
 from core.models import AuditEvent, IdempotencyKey, JobRun, KillSwitch, ThrottleWindow
 
 #: Nobody pages through more than this, and counting further is what makes a list of millions slow.
 ROWS_COUNTED_MAX = 10_000
+
+Mask = Callable[[Any], str]
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the stubs alone
@@ -32,7 +38,15 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the st
 
 
 class ReadOnlyAdmin(ModelAdmin):
-    """Shows every field of the rows and lets nobody add, change or delete one, superusers included."""
+    """
+    Shows every field of the rows and lets nobody add, change or delete one, superusers included.
+
+    Whoever may not see personal data gets the columns of `personal` through their masks, and can neither sort nor
+    filter by them: an order, or a list that is empty, would tell what the mask does not.
+    """
+
+    #: A mask for each column of personal data.
+    personal: Mapping[str, Mask] = MappingProxyType({})
 
     show_full_result_count = False
     list_per_page = 50
@@ -53,13 +67,40 @@ class ReadOnlyAdmin(ModelAdmin):
         """Only the actions a subclass names itself: the site's bulk delete is never among them."""
         return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return self._masked(request, super().get_list_display(request))
+
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        if self.fields:
-            return self.fields
-        return [field.name for field in self.model._meta.fields if field.name not in (self.exclude or ())]
+        shown = self.fields or [
+            field.name for field in self.model._meta.fields if field.name not in (self.exclude or ())
+        ]
+        return self._masked(request, shown)
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Nothing can be found out by filtering for it that is not shown."""
+        assert request is not None, "Django has passed the request since 5.0"
+        column = lookup.partition(LOOKUP_SEP)[0]
+        hidden = {*(self.exclude or ()), *(() if may_see_personal_data(request) else self.personal)}
+        return column not in hidden and super().lookup_allowed(lookup, value, request)
+
+    def _masked(self, request: HttpRequest, columns: Iterable[Any]) -> list[Any]:
+        """The columns as this member of staff may see them: some by name, and some through a mask."""
+        if may_see_personal_data(request):
+            return list(columns)
+        return [_through(self.personal[name], name) if name in self.personal else name for name in columns]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         return [*self.get_fields(request, obj), *self.readonly_fields]
+
+
+@cache
+def _through(mask: Mask, column: str) -> Callable[[Model], str]:
+    def shown(row: Model) -> str:
+        return mask(getattr(row, column))
+
+    shown.__name__ = column
+    shown.short_description = column.replace("_", " ")  # type: ignore[attr-defined]  # how Django names a column
+    return shown
 
 
 class ReasonForm(ActionForm):

@@ -63,6 +63,7 @@ GLOBALLY_UNIQUE = {
     "wallets.Deposit.provider,provider_reference": "one payment at the provider is one credit here, whoever it is for",
     "accounts.TradingAccount.number": "what a client says on the telephone",
     "accounts.ApiToken.digest": "a token is looked up before its owner is known",
+    "accounts.StaffSession.digest": "a session is looked up by its key; staff are on every shard",
     "referrals.BonusIdentity.digest": "one bonus for one human being, under however many names",
     "trading.Position.number": "what a client says on the telephone",
     "referrals.Commission.deal,level": "kept by the deal's own row, on the client's shard, which is decided about once",

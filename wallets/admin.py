@@ -13,6 +13,7 @@ from django.template.response import TemplateResponse
 from core.admin import ReadOnlyAdmin, ReasonForm, act_on_each
 from core.api.requests import actor_of
 from core.errors import DomainError
+from core.masking import withheld
 from wallets.models import (
     BankAccount,
     Deposit,
@@ -166,6 +167,7 @@ class BankAccountAdmin(ReadOnlyAdmin):
     search_fields = ("=id", "=owner__id")
     search_help_text = "A bank account's id, or a client's"
     exclude = ("number_encrypted", "number_hash")
+    personal = {"branch": withheld, "code": withheld}
     action_form = ReasonForm
     actions = ("reveal",)
 

@@ -57,6 +57,11 @@ SECTIONS: dict[str, tuple[Door, ...]] = {
         Door("core.IdempotencyKey", "Idempotency keys", "key"),
         Door("core.JobRun", "Jobs", "schedule"),
     ),
+    "Who works here": (
+        Door("staff", "Staff", "badge"),
+        Door("sessions", "Sessions", "devices"),
+        Door("recovery_codes", "Recovery codes", "lock_reset"),
+    ),
 }
 
 
