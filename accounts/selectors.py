@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 from django_otp.plugins.otp_static.models import StaticToken
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts.models import ApiToken, Freeze, ReferrerChange, StaffSession, TradingAccount, User, Verification
 from core import db
@@ -61,9 +62,10 @@ def freezes_due(now: datetime) -> QuerySet[Freeze]:
 
 
 def staff_members() -> QuerySet[User]:
-    """Whoever works here or did, with their roles and devices, those who do first."""
-    members = User.objects.filter(is_staff=True).prefetch_related("groups", "totpdevice_set", "staticdevice_set")
-    return members.order_by("-is_active", "email")
+    """Whoever works here or did, with their roles and `has_second_factor`; those who do come first."""
+    device = TOTPDevice.objects.filter(user_id=OuterRef("pk"), confirmed=True)
+    members = User.objects.filter(is_staff=True).prefetch_related("groups")
+    return members.annotate(has_second_factor=Exists(device)).order_by("-is_active", "email")
 
 
 def staff_session(digest: bytes) -> StaffSession | None:
@@ -77,7 +79,8 @@ def staff_sessions() -> QuerySet[StaffSession]:
 
 
 def recovery_codes_left(owner: UUID) -> int:
-    return StaticToken.objects.filter(device__user_id=owner, device__confirmed=True).count()
+    left: int = StaticToken.objects.filter(device__user_id=owner, device__confirmed=True).count()
+    return left
 
 
 # --- Who referred whom ----------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth import REDIRECT_FIELD_NAME
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
@@ -27,8 +27,8 @@ class DeskAdminSite(UnfoldAdminSite):
     index_title = "Back office"
 
     def has_permission(self, request: HttpRequest) -> bool:
-        user: Any = request.user
-        return super().has_permission(request) and bool(user.is_verified())
+        device = getattr(request.user, "otp_device", None)  # set by the middleware, and by the log-in itself
+        return super().has_permission(request) and device is not None
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
         from core.admin import ReadOnlyAdmin
@@ -44,7 +44,7 @@ class DeskAdminSite(UnfoldAdminSite):
         return [set_up, *ours, *super().get_urls()]
 
     @method_decorator(never_cache)
-    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         index = reverse("admin:index", current_app=self.name)
         if request.method == "GET" and self.has_permission(request):
             return HttpResponseRedirect(index)
