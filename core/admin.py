@@ -12,7 +12,7 @@ from django.contrib import admin, messages
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.db.models.constants import LOOKUP_SEP
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
 from unfold.forms import ActionForm
@@ -62,6 +62,10 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Django's own log is of what was done by form: there is none, and `AuditEvent` says what was done."""
+        raise Http404
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Only the actions a subclass names itself: the site's bulk delete is never among them."""
