@@ -83,6 +83,10 @@ class User(AbstractBaseUser, PermissionsMixin):
         address = masked_email(self.email)
         return f"{self.name} ({address})" if self.name else address
 
+    def get_full_name(self) -> str:
+        """What the admin calls who is signed in."""
+        return self.name
+
 
 class ReferrerChange(models.Model):
     """

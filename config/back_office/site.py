@@ -51,6 +51,7 @@ class DeskAdminSite(UnfoldAdminSite):
         context = {
             **self.each_context(request),
             "title": "Log in",
+            "site_url": None,  # there is nothing in front of this door
             "app_path": request.get_full_path(),
             REDIRECT_FIELD_NAME: request.GET.get(REDIRECT_FIELD_NAME, index),
             **(extra_context or {}),

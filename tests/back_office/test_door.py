@@ -54,6 +54,7 @@ def newcomer(role: str = "kyc") -> User:
 def begun(user: User) -> Client:
     client, response = log_in(user, code="")
     assert (response.status_code, response.headers["Location"]) == (302, SET_UP)
+    assert isinstance(client, Client)
     return client
 
 

@@ -273,7 +273,7 @@ def test_looking_at_what_is_allowed_changes_nothing(world: cast.CastMember, role
 
 def eager(client: Client, place: Place) -> None:
     """Every action there is on a list's every row, or everything that a form could ask for."""
-    model_admin = admin.site._registry.get(place.table) if place.table is not None else None
+    model_admin: Any = admin.site._registry.get(place.table) if place.table is not None else None
     if place.kind == "changelist" and model_admin is not None:
         rows = [str(pk) for pk in model_admin.model._default_manager.values_list("pk", flat=True)[:50]]
         for action in ("delete_selected", *model_admin.actions):
@@ -352,9 +352,10 @@ def test_not_even_a_superuser_adds_edits_or_deletes_a_row(world: cast.CastMember
 
 
 def test_no_list_has_a_form_in_it() -> None:
+    lists: dict[Any, Any] = admin.site._registry
     editable = [
         model._meta.label
-        for model, row in admin.site._registry.items()
+        for model, row in lists.items()
         if row.list_editable or row.inlines or "delete_selected" in row.actions
     ]
     assert editable == []

@@ -190,6 +190,7 @@ def set_up(request: HttpRequest) -> HttpResponse:
     context = {
         **site.each_context(request),
         "title": "Set up your second factor",
+        "site_url": None,
         "form": form,
         "email": user.email,
         "qr_code": segno.make(device.config_url, error="m").svg_data_uri(scale=5, border=3, light="white"),
@@ -206,7 +207,7 @@ def _enter(request: HttpRequest, device: TOTPDevice, made: second_factors.Recove
     user.otp_device = device
     login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
     _put_on_the_list(request, user)
-    context = {**site.each_context(request), "title": "Your recovery codes", "codes": made.codes, "is_first": True}
+    context = {**site.each_context(request), "title": "Your recovery codes", "codes": made.codes}
     return TemplateResponse(request, "door/recovery_codes_new.html", context)
 
 

@@ -97,7 +97,7 @@ def members(request: HttpRequest) -> HttpResponse:
         for row in selectors.staff_members()[:ROWS_MAX]
         for name in [row.name or row.email]
     ]
-    headers = ["Name", "Email address", "Role", "Second factor", "Last log-in", ""]
+    headers = ["Name", "Email address", "Role", "Second factor", "Last log-in", "Status"]
     return show(
         request,
         "door/staff.html",
