@@ -162,7 +162,7 @@ def take_on_staff(*, email: str, name: str, role: str, password: PasswordHash, r
     if user is not None and user.is_superuser:
         raise NotASuperusersAccess
     if user is None:
-        user = User.objects.create(email=email.lower(), name=name, password=password, is_staff=True, created_at=now)
+        user = User.objects.create_user(email, is_staff=True, created_at=now)
     user.name, user.password, user.is_active, user.updated_at = name, password, True, now
     user.save(update_fields=["name", "password", "is_active", "updated_at"])
     user.groups.set(Group.objects.filter(name=role))

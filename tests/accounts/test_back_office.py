@@ -220,13 +220,13 @@ def test_other_roles_look_on(db: None, role: str) -> None:
 
 def test_compliance_freezes_and_lifts(db: None) -> None:
     client, _ = submitted()
-    kim = office("kyc")
+    kim, (kit, _) = office("kyc"), log_in(enlist("kyc", email="kit@desk.example"))
     for scope in ("login", "trading", "deposits", "withdrawals"):
         act(kim, USERS, f"freeze_{scope}", client.user, reason="Alert 7")
     assert Freeze.objects.filter(owner=client.user, reason="Alert 7").count() == 4
     assert not ApiToken.objects.filter(owner=client.user, revoked_at__isnull=True).exists()
     for row in Freeze.objects.all():
-        act(kim, FREEZES, "lift", row, reason="False alarm")
+        act(kit, FREEZES, "lift", row, reason="False alarm")
     assert Freeze.objects.filter(lifted_at__isnull=True).count() == 0
     assert set(Wallet.objects.filter(owner=client.user).values_list("withdrawals_enabled", flat=True)) == {True}
 

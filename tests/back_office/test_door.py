@@ -115,6 +115,9 @@ def test_a_code_and_a_password_of_ones_own_finish_it(db: None) -> None:
     assert [event.owner for event in audited("second_factor.set_up")] == [user.pk]
     assert StaffSession.objects.get(ended_at=None).owner == user
     assert client.get(SET_UP).headers["Location"].startswith(LOGIN)  # which sends who is inside on
+    written = str([vars(event) for event in AuditEvent.objects.all()])
+    secrets = (OWN_PASSWORD, cast.PASSWORD, TOTPDevice.objects.get(user=user).key, *codes_on(page))
+    assert [secret for secret in secrets if secret in written] == []
 
 
 @pytest.mark.parametrize(
