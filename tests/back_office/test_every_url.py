@@ -47,8 +47,6 @@ ROOMS = ("core_", "accounts_", *MONEY)
 #: Something for every form there could be.
 EAGER = {
     "post": "yes",
-    "index": "0",
-    "_save": "Save",
     "_popup": "1",
     "reason": "because",
     "decision": "approve",
@@ -65,6 +63,9 @@ EAGER = {
     "form-0-balance": "1000000.00",
     "form-0-status": "COMPLETED",
 }
+#: A list takes a POST for an action, or for a formset of its rows: these say which.
+ACTION = {"index": "0"}
+FORMSET = {"_save": "Save"}
 
 
 # --- Where there is to go ---------------------------------------------------------------------------------------------
@@ -256,7 +257,11 @@ def knocked_at(client: Client, forbidden: list[Place]) -> list[tuple[str, str, A
     """What is answered to a look, to a form, and to a form from somebody else's page."""
     answers, forged = [], forger(client)
     for place in forbidden:
-        form = EAGER | {"action": "delete_selected", "_selected_action": place.path.rstrip("/").rpartition("/")[2]}
+        form = (
+            EAGER
+            | ACTION
+            | {"action": "delete_selected", "_selected_action": place.path.rstrip("/").rpartition("/")[2]}
+        )
         answers += [
             ("GET", place.path, client.get(place.path, follow=place.kind == "redirect")),
             ("POST", place.path, client.post(place.path, form, follow=place.kind == "redirect")),
@@ -289,8 +294,9 @@ def eager(client: Client, place: Place) -> None:
     if place.kind == "changelist" and model_admin is not None:
         rows = [str(pk) for pk in model_admin.model._default_manager.values_list("pk", flat=True)[:50]]
         for action in ("delete_selected", *model_admin.actions):
-            client.post(place.path, EAGER | {"action": action, "_selected_action": rows, "select_across": "1"})
-    client.post(place.path, EAGER)
+            chosen = {"action": action, "_selected_action": rows, "select_across": "1"}
+            client.post(place.path, EAGER | ACTION | chosen)
+    client.post(place.path, EAGER | FORMSET)
 
 
 #: Who moves none of what such tables hold.
@@ -353,8 +359,8 @@ def test_not_even_a_superuser_adds_edits_or_deletes_a_row(world: cast.CastMember
         if place.kind == "changelist":
             rows = [str(pk) for pk in place.table._default_manager.values_list("pk", flat=True)[:50]]
             form = {"action": "delete_selected", "_selected_action": rows, "select_across": "1"}
-            root.post(place.path, EAGER | form)
-            root.post(place.path, {name: text for name, text in EAGER.items() if name != "index"})  # as a formset
+            root.post(place.path, EAGER | ACTION | form)
+            root.post(place.path, EAGER | FORMSET)
     assert len(answers) > 100
     assert refused(answers) == []
     assert books() == before
