@@ -13,7 +13,7 @@ from django.db.models.functions import Lower
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
-from core.ids import uuid7
+from core.ids import HOUSE, uuid7
 from core.money import CURRENCIES
 from wallets.models import Environment, Wallet
 
@@ -223,7 +223,14 @@ class Verification(models.Model):
                 name="verification_reviewer_is_not_its_owner",
             ),
         )
-        indexes = (models.Index(fields=["owner", "id"], name="verification_owner"),)
+        indexes = (
+            models.Index(fields=["owner", "id"], name="verification_owner"),
+            models.Index(
+                fields=["submitted_at", "id"],
+                condition=Q(status__in=["SUBMITTED", "IN_REVIEW"]),
+                name="verification_waiting",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.owner_id} {self.status}"
@@ -255,6 +262,15 @@ class Freeze(models.Model):
                 fields=["owner", "scope"], condition=Q(lifted_at__isnull=True), name="freeze_one_in_force"
             ),
             models.CheckConstraint(condition=~Q(reason=""), name="freeze_has_a_reason"),
+            # The desk itself lifts what has run out, whoever placed it.
+            models.CheckConstraint(
+                condition=Q(lifted_at__isnull=True, lifted_by__isnull=True)
+                | (
+                    Q(lifted_at__isnull=False, lifted_by__isnull=False)
+                    & (Q(lifted_by=HOUSE) | ~Q(lifted_by=F("placed_by")))
+                ),
+                name="freeze_is_lifted_by_somebody_else",
+            ),
         )
 
     def __str__(self) -> str:

@@ -317,6 +317,10 @@ UNFOLD: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {"show_search": True, "navigation": "config.back_office.navigation.side_bar"},
 }
+#: A withdrawal is flagged to a bank account that had been on file for fewer days than this when it was asked for.
+BANK_ACCOUNT_NEW_DAYS = env.int("BANK_ACCOUNT_NEW_DAYS", default=7)
+#: ... and where it takes out this much, in per cent, of what its client has deposited in the currency, or more.
+WITHDRAWAL_LARGE_PERCENT = env.int("WITHDRAWAL_LARGE_PERCENT", default=80)
 
 # --- Money ----------------------------------------------------------------------------------------------------------
 
@@ -329,6 +333,8 @@ DEPOSIT_MAX = Decimal(env.str("DEPOSIT_MAX", default="1000000"))
 #: What may be deposited in total before verification is approved.
 UNVERIFIED_DEPOSIT_MAX = Decimal(env.str("UNVERIFIED_DEPOSIT_MAX", default="2000"))
 WITHDRAWAL_MIN = Decimal(env.str("WITHDRAWAL_MIN", default="1"))
+#: What one adjustment by staff may move: a slip of the finger ends here.
+ADJUSTMENT_MAX = Decimal(env.str("ADJUSTMENT_MAX", default="1000000"))
 #: From this amount on, a withdrawal needs two different people.
 WITHDRAWAL_TWO_PERSON_FROM = Decimal(env.str("WITHDRAWAL_TWO_PERSON_FROM", default="10000"))
 

@@ -476,6 +476,89 @@ class Transfer(models.Model):
         return f"{self.amount} {self.currency}"
 
 
+class Adjustment(models.Model):
+    """
+    A correction of one client's cash wallet, proposed by one member of staff and decided by another.
+
+    Neither of them is the client. What was approved is posted once, against the house's adjustments.
+    """
+
+    class Direction(models.TextChoices):
+        CREDIT = "CREDIT"
+        DEBIT = "DEBIT"
+
+    class Status(models.TextChoices):
+        PROPOSED = "PROPOSED"
+        APPROVED = "APPROVED"
+        REJECTED = "REJECTED"
+        WITHDRAWN = "WITHDRAWN"  # taken back by whoever proposed it
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="adjustments", db_index=False
+    )
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="adjustments")
+    direction = models.CharField(max_length=6, choices=Direction, help_text="Into the wallet, or out of it.")
+    amount = money_field()
+    currency = models.CharField(max_length=4, choices=CURRENCY_CHOICES)
+    status = models.CharField(max_length=9, choices=Status, default=Status.PROPOSED)
+    reason = models.CharField(max_length=500)
+    reference = models.CharField(max_length=128, blank=True, help_text="The client reads it on their statement.")
+    idempotency_digest = models.BinaryField(max_length=32)
+    transaction = models.OneToOneField(
+        LedgerTransaction, on_delete=models.PROTECT, null=True, related_name="adjustment"
+    )
+    proposed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    proposed_at = models.DateTimeField(default=timezone.now)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    decided_at = models.DateTimeField(null=True)
+    decision = models.CharField(max_length=500, blank=True, help_text="Why it was approved, rejected or withdrawn.")
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=bounded("amount", above=ZERO), name="adjustment_amount_positive"),
+            models.CheckConstraint(condition=Q(direction__in=["CREDIT", "DEBIT"]), name="adjustment_direction_known"),
+            models.UniqueConstraint(fields=["owner", "idempotency_digest"], name="adjustment_idempotency_digest"),
+            models.CheckConstraint(
+                condition=~Q(reason="") & (Q(status="PROPOSED") | ~Q(decision="")), name="adjustment_has_its_reasons"
+            ),
+            models.CheckConstraint(
+                condition=Q(status="PROPOSED", decided_by__isnull=True, decided_at__isnull=True)
+                | Q(
+                    status__in=["APPROVED", "REJECTED", "WITHDRAWN"],
+                    decided_by__isnull=False,
+                    decided_at__isnull=False,
+                ),
+                name="adjustment_is_decided_by_someone",
+            ),
+            models.CheckConstraint(
+                condition=~Q(proposed_by=F("owner"))
+                & (
+                    Q(decided_by__isnull=True)
+                    | Q(status="WITHDRAWN", decided_by=F("proposed_by"))
+                    | (~Q(status="WITHDRAWN") & ~Q(decided_by=F("proposed_by")) & ~Q(decided_by=F("owner")))
+                ),
+                name="adjustment_takes_two_other_people",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="APPROVED", transaction__isnull=False)
+                | (~Q(status="APPROVED") & Q(transaction__isnull=True)),
+                name="adjustment_is_posted_when_approved",
+            ),
+        )
+        indexes = (
+            models.Index(fields=["owner", "id"], name="adjustment_owner"),
+            models.Index(fields=["proposed_at", "id"], condition=Q(status="PROPOSED"), name="adjustment_waiting"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.direction} {self.amount} {self.currency} {self.status}"
+
+
 class Seal(models.Model):
     """A signature over the head of every chain at one moment; the export it signs is kept outside the database."""
 

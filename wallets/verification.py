@@ -117,6 +117,7 @@ _COUNTED = {
     "deposits": "wallets_deposit",
     "withdrawals": "wallets_withdrawal",
     "transfers": "wallets_transfer",
+    "adjustments": "wallets_adjustment",
     "keys": "core_idempotencykey",
     "seals": "wallets_seal",
 }
