@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from accounts import rules, selectors
 from accounts.models import ApiToken, Freeze, ReferrerChange, TradingAccount, User, Verification
@@ -17,8 +18,13 @@ from core.api.requests import actor_of
 
 
 class PersonForm(ReasonForm):
-    """The reason, and for one of the actions a referral code."""
+    """The reason; for a freeze its end, and for another referrer their code."""
 
+    until = forms.DateTimeField(
+        required=False,
+        label="Frozen until (UTC; empty: until it is lifted):",
+        widget=UnfoldAdminTextInputWidget({"type": "datetime-local"}),
+    )
     code = forms.CharField(required=False, max_length=16, label="Referral code of the new referrer:")
 
 
@@ -52,8 +58,12 @@ class UserAdmin(ReadOnlyAdmin):
         self._freeze(request, rows, Freeze.Scope.WITHDRAWALS)
 
     def _freeze(self, request: HttpRequest, rows: QuerySet[User], scope: str) -> None:
+        until = PersonForm.base_fields["until"].clean(request.POST.get("until"))
+
         def act(row: User, reason: str) -> object:
-            return freezes.place_freeze(owner=row.pk, scope=scope, reason=reason, actor=actor_of(request))
+            return freezes.place_freeze(
+                owner=row.pk, scope=scope, reason=reason, expires_at=until, actor=actor_of(request)
+            )
 
         act_on_each(self, request, rows, act, "frozen")
 
@@ -176,7 +186,7 @@ class FreezeAdmin(ReadOnlyAdmin):
     def has_lift_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.change_freeze")
 
-    @admin.action(description="Lift", permissions=["lift"])
+    @admin.action(description="Lift what somebody else has placed", permissions=["lift"])
     def lift(self, request: HttpRequest, rows: QuerySet[Freeze]) -> None:
         def act(row: Freeze, reason: str) -> object:
             return freezes.lift_freeze(freeze_id=row.pk, reason=reason, actor=actor_of(request))

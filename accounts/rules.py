@@ -114,8 +114,20 @@ def _check(data: str) -> int:
 #: What each role may change, as Django's permissions; every role may look at everything the back office shows.
 ROLES: dict[str, tuple[str, ...]] = {
     "support": (),
-    "kyc": ("accounts.change_verification", "accounts.add_referrerchange", "accounts.change_referrerchange"),
-    "finance": ("wallets.change_deposit", "wallets.change_withdrawal"),
+    "kyc": (
+        "accounts.change_verification",
+        "accounts.add_freeze",
+        "accounts.change_freeze",
+        "accounts.add_referrerchange",
+        "accounts.change_referrerchange",
+    ),
+    "finance": (
+        "wallets.change_deposit",
+        "wallets.change_withdrawal",
+        "wallets.add_adjustment",
+        "wallets.change_adjustment",
+        "referrals.change_commission",
+    ),
     "dealing": ("core.change_killswitch", "trading.change_instrument"),
     "auditor": (),
     "admin": (

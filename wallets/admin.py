@@ -14,6 +14,7 @@ from core.admin import ReadOnlyAdmin, ReasonForm, act_on_each
 from core.api.requests import actor_of
 from core.errors import DomainError
 from wallets.models import (
+    Adjustment,
     BankAccount,
     Deposit,
     Entry,
@@ -24,7 +25,7 @@ from wallets.models import (
     Wallet,
     Withdrawal,
 )
-from wallets.services import bank_accounts, deposits, withdrawals
+from wallets.services import adjustments, bank_accounts, deposits, withdrawals
 
 
 @admin.register(Wallet)
@@ -154,6 +155,44 @@ class WithdrawalAdmin(ReadOnlyAdmin):
     ) -> None:
         def act(row: Withdrawal, reason: str) -> object:
             return decide(withdrawal_id=row.pk, reason=reason, actor=actor_of(request))
+
+        act_on_each(self, request, rows, act, done)
+
+
+@admin.register(Adjustment)
+class AdjustmentAdmin(ReadOnlyAdmin):
+    list_display = ("proposed_at", "status", "owner", "wallet", "direction", "amount", "currency", "proposed_by")
+    list_filter = ("status", "direction", "currency")
+    list_select_related = ("owner", "wallet", "proposed_by")
+    search_fields = ("=id", "=owner__id", "=wallet__number", "=transaction__id")
+    search_help_text = "An adjustment's id, a client's id, a wallet's number, or a transaction's id"
+    exclude = ("idempotency_digest",)
+    action_form = ReasonForm
+    actions = ("approve", "reject", "withdraw")
+
+    def has_propose_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("wallets.add_adjustment")
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("wallets.change_adjustment")
+
+    @admin.action(description="Approve: post it", permissions=["decide"])
+    def approve(self, request: HttpRequest, rows: QuerySet[Adjustment]) -> None:
+        self._decide(request, rows, adjustments.approve_adjustment, "approved")
+
+    @admin.action(description="Reject", permissions=["decide"])
+    def reject(self, request: HttpRequest, rows: QuerySet[Adjustment]) -> None:
+        self._decide(request, rows, adjustments.reject_adjustment, "rejected")
+
+    @admin.action(description="Withdraw what you have proposed", permissions=["propose"])
+    def withdraw(self, request: HttpRequest, rows: QuerySet[Adjustment]) -> None:
+        self._decide(request, rows, adjustments.withdraw_adjustment, "withdrawn")
+
+    def _decide(
+        self, request: HttpRequest, rows: QuerySet[Adjustment], decide: Callable[..., object], done: str
+    ) -> None:
+        def act(row: Adjustment, reason: str) -> object:
+            return decide(adjustment_id=row.pk, reason=reason, actor=actor_of(request))
 
         act_on_each(self, request, rows, act, done)
 
