@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0005_referrer_changes")]
+    dependencies = [("accounts", "0006_what_staff_may")]
 
     operations = [
         AddConstraintNotValid(

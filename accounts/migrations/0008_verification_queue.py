@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     atomic = False
 
-    dependencies = [("accounts", "0006_freezes_lifted_by_others")]
+    dependencies = [("accounts", "0007_freezes_lifted_by_others")]
 
     operations = [
         AddIndexConcurrently(
