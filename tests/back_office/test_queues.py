@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -373,9 +373,9 @@ def test_support_decides_about_nobody(db: None) -> None:
 # --- Adjustments ----------------------------------------------------------------------------------------------------
 
 
-def proposed(who: CastMember, **terms: Any) -> Adjustment:
+def proposed(who: CastMember) -> Adjustment:
     maker = cast.carol_staff(email=f"maker-{uuid7()}@example.com", name="Mara Maker")
-    terms = {"direction": "CREDIT", "amount": Decimal("25.00"), "key": str(uuid7())} | terms
+    terms: Any = {"direction": "CREDIT", "amount": Decimal("25.00"), "key": str(uuid7())}
     return adjustments.propose_adjustment(wallet=who.cash.number, reason="a fee", actor=maker.actor, **terms)
 
 
@@ -509,7 +509,7 @@ def test_the_list_asks_for_an_end_too(db: None) -> None:
     alice, kyc = cast.alice(), office("kyc")
     form = {"action": "freeze_trading", "_selected_action": str(alice.user.pk), "index": "0", "reason": "Alert 7"}
     kyc.post("/admin/accounts/user/", form | {"until": "2031-02-03T04:05"})
-    assert Freeze.objects.get().expires_at == timezone.datetime.fromisoformat("2031-02-03T04:05+00:00")
+    assert Freeze.objects.get().expires_at == datetime(2031, 2, 3, 4, 5, tzinfo=UTC)
     page = kyc.post(
         "/admin/accounts/user/", form | {"action": "freeze_login", "until": "2020-02-03T04:05"}, follow=True
     )

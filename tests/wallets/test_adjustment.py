@@ -268,7 +268,8 @@ def test_of_many_deciding_at_once_one_does(committed_db: Clone) -> None:
     alice, carol, dan = cast.alice(), cast.carol_staff(), cast.carol_staff(email="dan@example.com")
     eve = cast.carol_staff(email="eve@example.com")
 
-    def act(service: Decide, who: StaffMember, row: Adjustment) -> str:
+    def act(turn: tuple[Decide, StaffMember], row: Adjustment) -> str:
+        service, who = turn
         try:
             return decide(service, row, who).status
         except DomainError as refusal:
@@ -278,7 +279,7 @@ def test_of_many_deciding_at_once_one_does(committed_db: Clone) -> None:
     for _ in range(5):
         row = propose(alice.cash, carol)
         turns = [(APPROVE, dan), (APPROVE, eve), (REJECT, dan), (WITHDRAW, carol), (APPROVE, dan)]
-        said = together([lambda turn=turn, row=row: act(*turn, row) for turn in turns])  # type: ignore[misc]
+        said = together([lambda turn=turn, row=row: act(turn, row) for turn in turns])  # type: ignore[misc]
         assert sorted(said)[:4] == ["ADJUSTMENT_DECIDED"] * 4
         row.refresh_from_db()
         assert said.count(row.status) == 1

@@ -64,7 +64,7 @@ def overview(request: HttpRequest) -> HttpResponseBase:
             {
                 "title": "Kill switches thrown",
                 "href": reverse("admin:kill_switches"),
-                "count": len(thrown),
+                "count": str(len(thrown)),
                 "remark": ", ".join(thrown) or "Everything runs",
             }
         )
