@@ -540,6 +540,7 @@ def test_dealing_throws_and_resets_switches(market: Push) -> None:
     assert not KillSwitch.objects.get(scope="WITHDRAWALS").engaged
     for form, said in (
         ({"step": "THROW", "scope": "TRADING:NOSUCH", "reason": "x"}, "Select a valid choice"),
+        ({"step": "THROW", "scope": "", "reason": "x"}, "This field is required."),
         ({"step": "THROW", "scope": "TRADING", "reason": ""}, "Say why"),
     ):
         assert said in dealing.post(path, form, follow=True).content.decode()

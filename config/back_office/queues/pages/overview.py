@@ -42,7 +42,7 @@ QUEUES = (
 )
 
 
-@page("queues/", name="queues", title="Queues", permission="accounts.view_user")
+@page("queues/all/", name="queues", title="Queues", permission="accounts.view_user")
 def overview(request: HttpRequest) -> HttpResponseBase:
     """Every queue's depth and the age of its first."""
     cards = []

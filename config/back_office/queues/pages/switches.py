@@ -28,6 +28,7 @@ STEPS = {
 def _scopes() -> list[tuple[str, Any]]:
     symbols = Instrument.objects.order_by("symbol").values_list("symbol", flat=True)
     return [
+        ("", "Choose one"),
         ("WITHDRAWALS", "All withdrawals"),
         ("TRADING", "All trading"),
         ("One instrument", [(f"TRADING:{symbol}", f"Trading in {symbol}") for symbol in symbols]),
