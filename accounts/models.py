@@ -8,14 +8,21 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Lower
+from django.db.models import F, Func, Q
+from django.db.models.functions import Collate, Lower
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
-from core.ids import uuid7
+from core.ids import HOUSE, uuid7
 from core.money import CURRENCIES
 from wallets.models import Environment, Wallet
+
+
+class NextClientNumber(Func):
+    """A number like C10000001 that no other client has; the database gives it out as the row is inserted."""
+
+    template = "('C' || nextval('accounts_client_number_seq'))"
+    output_field = models.CharField()
 
 
 class UserManager(BaseUserManager["User"]):
@@ -30,6 +37,8 @@ class UserManager(BaseUserManager["User"]):
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
         user = self.model(email=email.strip().lower(), **fields)
+        if user.is_staff:
+            user.number = None
         user.set_password(password)
         user.save(using=self._db)
         return user
@@ -42,6 +51,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     """A person who logs in with an email address: a client, or a member of staff."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    number = models.CharField(  # noqa: DJ001  # NULL: staff and the house have none, exempt from UNIQUE
+        max_length=20,
+        null=True,
+        db_default=NextClientNumber(),
+        help_text="What a client says on the telephone.",
+    )
     email = models.EmailField(max_length=254)
     name = models.CharField(max_length=140, blank=True)
     phone = models.CharField(max_length=16, null=True)  # noqa: DJ001  # NULL: staff have none, exempt from UNIQUE
@@ -64,12 +79,21 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         constraints = (
+            models.UniqueConstraint(fields=["number"], condition=Q(number__isnull=False), name="user_number"),
+            models.CheckConstraint(
+                condition=Q(number__isnull=True) | (Q(is_staff=False) & ~Q(id=HOUSE)), name="user_number_is_a_clients"
+            ),
             models.UniqueConstraint(Lower("email"), name="user_email"),
             models.UniqueConstraint(fields=["phone"], name="user_phone"),
             models.UniqueConstraint(fields=["referral_code"], name="user_referral_code"),
             models.CheckConstraint(
                 condition=Q(referred_by__isnull=True) | ~Q(referred_by=F("id")), name="user_does_not_refer_themselves"
             ),
+        )
+        indexes = (
+            # By code point, so that a range of them is all names with one beginning.
+            models.Index(Collate(Lower("name"), "C"), "id", name="user_name"),
+            models.Index(fields=["referred_by", "id"], name="user_referees"),
         )
 
     def __str__(self) -> str:
@@ -284,7 +308,10 @@ class ApiToken(models.Model):
     revoked_at = models.DateTimeField(null=True)
 
     class Meta:
-        indexes = (models.Index(fields=["owner", "id"], name="apitoken_owner"),)
+        indexes = (
+            models.Index(fields=["owner", "id"], name="apitoken_owner"),
+            models.Index(fields=["prefix"], name="apitoken_prefix"),
+        )
 
     def __str__(self) -> str:
         return f"{self.prefix}…"

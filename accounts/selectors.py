@@ -164,6 +164,7 @@ def person_document(user: User) -> dict[str, Any]:
     """A person as they see themselves."""
     return {
         "id": user.id,
+        "number": user.number,
         "email": user.email,
         "email_confirmed": user.email_confirmed_at is not None,
         "name": user.name,
