@@ -8,6 +8,8 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
 
 from accounts import rules, selectors
 from accounts.models import ApiToken, Freeze, ReferrerChange, TradingAccount, User, Verification
@@ -24,13 +26,26 @@ class PersonForm(ReasonForm):
 
 @admin.register(User)
 class UserAdmin(ReadOnlyAdmin):
-    list_display = ("email", "name", "country", "is_staff", "is_active", "email_confirmed_at", "created_at")
+    list_display = ("client", "email", "name", "country", "is_staff", "is_active", "email_confirmed_at", "created_at")
+    list_display_links = ("email",)
     list_filter = ("is_staff", "is_active")
-    search_fields = ("=id", "=email", "=phone", "=referral_code")
-    search_help_text = "An id, an email address in lower case, a phone number, or a referral code"
+    search_fields = ("=id", "=number", "=email", "=phone", "=referral_code")
+    search_help_text = "An id, a client's number, an email address in lower case, a phone number, or a referral code"
     exclude = ("password",)
     action_form = PersonForm
     actions = ("freeze_login", "freeze_trading", "freeze_deposits", "freeze_withdrawals", "propose_referrer")
+
+    @admin.display(description="Number")
+    def client(self, row: User) -> str:
+        """A link to the client's page, where there is one; staff have neither page nor number."""
+        if row.number is None:
+            return "–"
+        try:
+            return format_html(
+                '<a class="text-link" href="{}">{}</a>', reverse("admin:client", args=[row.pk]), row.number
+            )
+        except NoReverseMatch:
+            return row.number
 
     def has_freeze_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.add_freeze")

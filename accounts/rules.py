@@ -113,10 +113,15 @@ def _check(data: str) -> int:
 
 #: What each role may change, as Django's permissions; every role may look at everything the back office shows.
 ROLES: dict[str, tuple[str, ...]] = {
-    "support": (),
-    "kyc": ("accounts.change_verification", "accounts.add_referrerchange", "accounts.change_referrerchange"),
-    "finance": ("wallets.change_deposit", "wallets.change_withdrawal"),
-    "dealing": ("core.change_killswitch", "trading.change_instrument"),
+    "support": ("clients.add_clientnote",),
+    "kyc": (
+        "accounts.change_verification",
+        "accounts.add_referrerchange",
+        "accounts.change_referrerchange",
+        "clients.add_clientnote",
+    ),
+    "finance": ("wallets.change_deposit", "wallets.change_withdrawal", "clients.add_clientnote"),
+    "dealing": ("core.change_killswitch", "trading.change_instrument", "clients.add_clientnote"),
     "auditor": (),
     "admin": (
         "accounts.change_verification",
@@ -132,4 +137,4 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 
 #: Rooms whose tables staff may look at.
-VIEWABLE_APPS = ("core", "wallets", "accounts", "trading", "referrals")
+VIEWABLE_APPS = ("core", "wallets", "accounts", "trading", "referrals", "clients")

@@ -23,6 +23,7 @@ class Door(NamedTuple):
 #: Section by section.
 SECTIONS: dict[str, tuple[Door, ...]] = {
     "Clients": (
+        Door("find", "Find a client", "person_search"),
         Door("accounts.User", "People", "group"),
         Door("accounts.TradingAccount", "Trading accounts", "account_balance_wallet"),
         Door("wallets.BankAccount", "Bank accounts", "account_balance"),
