@@ -261,6 +261,32 @@ def test_a_section_costs_the_same_however_much_there_is(both: tuple[CastMember, 
         assert counted[0] == counted[1] <= QUERIES_MAX, section
 
 
+#: Tables that are read whole: of a size that is the desk's own doing, and not its clients'.
+SMALL = ("trading_instrument", "trading_quote", "django_", "auth_", "accounts_user_", "otp_totp")
+
+
+def test_a_section_is_read_by_index(both: tuple[CastMember, CastMember]) -> None:
+    alice, _ = both
+    desk = superuser()
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")  # a table of ten rows is read whole where that is allowed
+        cursor.execute("SET LOCAL enable_bitmapscan = off")
+    with CaptureQueriesContext(connection) as queries:
+        for section in SECTIONS:
+            page(desk, alice, section)
+    looked = {query["sql"] for query in queries if query["sql"].startswith("SELECT ")}
+    assert len(looked) > 30
+    slow = []
+    with connection.cursor() as cursor:
+        for sql in looked:
+            cursor.execute(f"EXPLAIN {sql}")
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+            read_whole = [table for table in re.findall(r"Seq Scan on (\w+)", plan) if not table.startswith(SMALL)]
+            if read_whole or re.search(r"Filter: .*\bowner_id\b", plan):
+                slow.append(plan)
+    assert slow == []
+
+
 @pytest.mark.parametrize("section", ["notes", "timeline", "referrals"])
 def test_older_rows_are_a_link_away_and_none_is_lost(db: None, section: str) -> None:
     alice = cast.alice()
