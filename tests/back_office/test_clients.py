@@ -107,6 +107,7 @@ def test_a_section_tells_what_there_is(both: tuple[CastMember, CastMember]) -> N
     for section, words in EXPECTED.items():
         text = text_of(page(desk, alice, section))
         assert [word for word in words if word not in text] == [], text
+    assert "scope: WITHDRAWALS; Alert about Alice Archer the desk" in text
     text = text_of(page(desk, alice, "wallets", wallet=alice.margin.number))
     assert [word for word in ("TRADE_PNL", "COMMISSION", "CLOSE") if word not in text] == []
 
@@ -243,7 +244,7 @@ def test_no_secret_is_on_any_page(both: tuple[CastMember, CastMember]) -> None:
 # --- How much of it ---------------------------------------------------------------------------------------------------
 
 
-def test_a_section_costs_the_same_however_much_there_is(both: tuple[CastMember, CastMember]) -> None:
+def test_a_section_costs_no_more_however_much_there_is(both: tuple[CastMember, CastMember]) -> None:
     alice, bob = both
     desk = superuser()
     for index in range(ROWS + 3):
@@ -258,7 +259,7 @@ def test_a_section_costs_the_same_however_much_there_is(both: tuple[CastMember, 
                 assert page(desk, who, section).status_code == 200
             counted.append(len(queries))
             assert not [query["sql"] for query in queries if "COUNT(" in query["sql"] and "LIMIT" not in query["sql"]]
-        assert counted[0] == counted[1] <= QUERIES_MAX, section
+        assert counted[1] <= counted[0] <= QUERIES_MAX, section
 
 
 #: Tables that are read whole: of a size that is the desk's own doing, and not its clients'.
@@ -444,6 +445,18 @@ def client_of(who: CastMember) -> Client:
     client = Client()
     client.force_login(who.user)
     return client
+
+
+def test_every_link_leads_somewhere(both: tuple[CastMember, CastMember]) -> None:
+    alice, _ = both
+    desk = superuser()
+    links = set()
+    for section in SECTIONS:
+        content = page(desk, alice, section).content.decode()
+        links |= set(re.findall(r'href="(/admin/[^"]*)"', content[content.index('id="main"') :]))
+    assert len(links) > 30
+    for link in links:
+        assert desk.get(link.replace("&amp;", "&")).status_code == 200, link
 
 
 def test_a_page_does_not_change_what_it_shows(both: tuple[CastMember, CastMember]) -> None:

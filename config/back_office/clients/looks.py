@@ -21,6 +21,7 @@ from django.utils.safestring import SafeString
 
 from accounts.models import User
 from config.back_office.masking import may_see_personal_data
+from config.back_office.pages import PAGES
 from core.money import show
 from trading import margin
 
@@ -123,12 +124,34 @@ def client_url(client: UUID, section: str = "", **parameters: Any) -> str:
     return reverse("admin:client", args=[client]) + (f"?{query}" if query else "")
 
 
+#: Rows that have a page of their own, with more to it than the admin's, wherever that page exists.
+ROW_PAGES = {
+    "wallets.ledgertransaction": "ledger-transaction",
+    "wallets.deposit": "deposit",
+    "wallets.withdrawal": "withdrawal",
+    "trading.order": "order",
+    "accounts.verification": "verification",
+    "accounts.freeze": "freeze",
+    "core.auditevent": "audit-event",
+}
+
+
+def row_url(model: type[Model], key: Any) -> str:
+    """The page of one row: its own, or the one that every row has."""
+    options = model._meta
+    name = ROW_PAGES.get(options.label_lower)
+    if name not in PAGES:
+        name = f"{options.app_label}_{options.model_name}_change"
+    return reverse(f"admin:{name}", args=[key])
+
+
+def may_look_at(request: HttpRequest, model: type[Model]) -> bool:
+    return request.user.has_perm(f"{model._meta.app_label}.view_{model._meta.model_name}")
+
+
 def link_to(request: HttpRequest, model: type[Model], key: Any, text: str) -> str | SafeString:
     """A link to the page of one row, or the text alone for those who may not look at it."""
-    options = model._meta
-    if not request.user.has_perm(f"{options.app_label}.view_{options.model_name}"):
-        return text
-    return anchor(reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[key]), text)
+    return anchor(row_url(model, key), text) if may_look_at(request, model) else text
 
 
 def anchor(url: str, text: str) -> SafeString:
@@ -154,8 +177,10 @@ _KINDS = {
 }
 
 
-def status_label(status: str) -> SafeString:
-    return label(status, next((kind for kind, statuses in _KINDS.items() if status in statuses), ""))
+def status_label(status: str, text: str = "") -> SafeString:
+    """A status in its colour, as `text` if it needs more words."""
+    kind = next((kind for kind, statuses in _KINDS.items() if status in statuses), "")
+    return label((text or status).replace("_", " "), kind)
 
 
 def moment(when: datetime | None) -> str:

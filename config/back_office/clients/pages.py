@@ -35,10 +35,6 @@ from core import snapshot
 from core.api.requests import actor_of
 from core.errors import DomainError
 
-#: Decisions about a client that have pages of their own: where the page exists, its name, what the button says, and
-#: the parameter that the client's id goes into.
-DECISIONS: tuple[tuple[str, str, str], ...] = ()
-
 
 class NoteForm(forms.Form):
     """What the next one should know."""
@@ -116,22 +112,30 @@ def _labels(look: Look) -> list[Any]:
     labels.append(label("ACTIVE", "success") if client.is_active else label("CLOSED", "danger"))
     if look.may("accounts.view_verification"):
         newest = selectors.verification(client.pk)
-        labels.append(status_label(newest.status) if newest else label("NOT VERIFIED"))
+        labels.append(
+            status_label(newest.status, f"VERIFICATION {newest.status}") if newest else label("NO VERIFICATION")
+        )
     if look.may("accounts.view_freeze"):
         labels += [label(f"{scope} FROZEN", "danger") for scope in selectors.scopes_frozen(client.pk)]
     return labels
 
 
 def _buttons(look: Look) -> list[dict[str, str]]:
-    """Ways to what can be decided about this client, for those who may, where there is such a page."""
+    """Ways to what else can be done about this client, for those who may, where there is such a page."""
+    client = look.client.pk
+    ways: tuple[tuple[str, str, list[Any], str], ...] = (
+        ("freeze_new", "Place a freeze", [], f"?client={client}"),
+        ("adjustment_new", "Propose an adjustment", [], ""),
+        ("export_client", "Export", [client], ""),
+    )
     buttons = [
-        {"title": title, "link": f"{reverse(f'admin:{name}')}?{parameter}={look.client.pk}"}
-        for name, title, parameter in DECISIONS
+        {"title": title, "link": reverse(f"admin:{name}", args=path) + query}
+        for name, title, path, query in ways
         if name in PAGES and look.may(PAGES[name].permission)
     ]
     if look.may("alerts.view_alert") and "alert" in apps.all_models["alerts"]:
         alerts = reverse("admin:alerts_alert_changelist")
-        buttons.append({"title": "Alerts", "link": f"{alerts}?owner__id={look.client.pk}"})
+        buttons.append({"title": "Alerts", "link": f"{alerts}?owner__id={client}"})
     return buttons
 
 

@@ -112,11 +112,14 @@ def _trading_accounts(look: Look) -> Table:
         engine.summarise(account, book, market)
         for account, book, market in selectors.valued_accounts(client.pk, timezone.now())
     ]
-    figures = ("balance", "credit", "floating", "equity", "held", "free_margin", "margin_level")
+    figures = (
+        "balance", "credit", "floating", "equity", "held", "free_margin", "margin_level", "open_positions",
+        "working_orders",
+    )  # fmt: skip
     documents = [(summary.account, account_document(summary)) for summary in summaries]
     return Table(
         title,
-        ("Number", "Environment", "Currency", "Leverage", *(name.replace("_", " ") for name in figures), "Open"),
+        ("Number", "Environment", "Currency", "Leverage", *(name.replace("_", " ") for name in figures)),
         [
             [
                 look.to(account, account.number),
@@ -124,11 +127,10 @@ def _trading_accounts(look: Look) -> Table:
                 account.currency,
                 f"1:{account.leverage}",
                 *(document[name] for name in figures),
-                f"{document['open_positions']} positions, {document['working_orders']} orders",
             ]
             for account, document in documents
         ],
-        remark="A floating profit that no price converts is a dash, and with it whatever contains it.",
+        remark="The margin level is in percent. Where no price converts a floating profit, it is a dash.",
     )
 
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Model, Value
+from django.db.models import Value
 from django.db.models.functions import Collate, Concat, Lower
 from django.http import HttpRequest
-from django.urls import reverse
 
 from accounts import rules
 from accounts.models import ApiToken, Freeze, TradingAccount, User, Verification
-from config.back_office.clients.looks import client_url
+from config.back_office.clients.looks import client_url, may_look_at, row_url
 from config.back_office.clients.services import searches
 from core.api.requests import actor_of
 from core.models import AuditEvent
@@ -147,12 +146,8 @@ def _name(text: str) -> str | None:
 
 def _person(person: User, what: str = "Client", section: str = "", **parameters: Any) -> Hit:
     if person.number is None:
-        return Hit("Staff" if person.is_staff else "The house", person, _row_url(User, person.pk))
+        return Hit("Staff" if person.is_staff else "The house", person, row_url(User, person.pk))
     return Hit(what, person, client_url(person.pk, section, **parameters))
-
-
-def _row_url(model: type[Model], key: Any) -> str:
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[key])
 
 
 def _client_with(column: str) -> Callable[[HttpRequest, str], Iterator[Hit]]:
@@ -175,7 +170,7 @@ def _by_wallet(_request: HttpRequest, number: str) -> Iterator[Hit]:
 
 def _by_position(_request: HttpRequest, number: str) -> Iterator[Hit]:
     for row in Position.objects.select_related("owner").filter(number=int(number)):
-        yield Hit(f"Position {row}", row.owner, _row_url(Position, row.pk))
+        yield Hit(f"Position {row}", row.owner, row_url(Position, row.pk))
 
 
 def _by_token(_request: HttpRequest, prefix: str) -> Iterator[Hit]:
@@ -229,13 +224,12 @@ def _by_id(request: HttpRequest, id_: UUID) -> Iterator[Hit]:
         yield _person(person)
         return
     for model in OBJECTS:
-        options = model._meta
-        if not request.user.has_perm(f"{options.app_label}.view_{options.model_name}"):
+        if not may_look_at(request, model):
             continue
         row: Any = model.objects.filter(pk=id_).first()
         if row is not None:
             owner = User.objects.filter(pk=row.owner if isinstance(row, AuditEvent) else row.owner_id).first()
-            yield Hit(f"{str(options.verbose_name).capitalize()} {row}", owner, _row_url(model, row.pk))
+            yield Hit(f"{str(model._meta.verbose_name).capitalize()} {row}", owner, row_url(model, row.pk))
             return
 
 

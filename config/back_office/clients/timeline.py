@@ -19,6 +19,11 @@ from wallets.models import Deposit, Transfer, Withdrawal
 
 CLIENT = "the client"
 
+#: What is told of a change with its value; of everything else only that it was changed.
+TOLD = ("status", "scope", "amount", "currency", "expires_at", "leverage", "environment")
+#: Each has a line of its own, with what it says.
+NOTED = "clients.note.added"
+
 
 class Happening(NamedTuple):
     """One line: the row it comes from, when, what, and who it was by: an id of staff, or words."""
@@ -32,8 +37,11 @@ class Happening(NamedTuple):
 
 
 def _audit_event(row: AuditEvent) -> Happening:
-    """Of a change only what was changed: what it was may be personal, and stands on the event's own page."""
-    changed = listed(sorted({**(row.before or {}), **(row.after or {})}))
+    """What was changed may be personal; it stands on the event's own page, for those who may look at that."""
+    after = {**dict.fromkeys(row.before or {}), **(row.after or {})}
+    changed = listed(
+        f"{name}: {value}" if name in TOLD and value is not None else name for name, value in sorted(after.items())
+    )
     details = "; ".join(filter(None, (changed, row.reason)))
     by_client = row.actor_id is None or row.actor_id == row.owner
     return Happening(row, row.created_at, row.action, details, CLIENT if by_client else row.actor_id or "")
@@ -81,7 +89,7 @@ class Source(NamedTuple):
 
 
 SOURCES = (
-    Source(AuditEvent, lambda owner: AuditEvent.objects.filter(owner=owner), _audit_event),
+    Source(AuditEvent, lambda owner: AuditEvent.objects.filter(owner=owner).exclude(action=NOTED), _audit_event),
     Source(Order, trading.orders, _order),
     Source(MarginEvent, trading.margin_events, _margin_event),
     Source(Deposit, selectors.deposits, _deposit),
