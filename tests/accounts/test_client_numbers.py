@@ -58,5 +58,5 @@ def test_clients_from_before_get_theirs_in_the_order_in_which_they_came(
     rows = User.objects.filter(pk__in=[person.pk for person in people]).order_by("pk")
     first, second, third, fourth, fifth = rows.values_list("number", flat=True)
     assert fourth == kept
-    assert [kept, first, second, third, fifth] == sorted(rows.values_list("number", flat=True))
+    assert [kept, first, second, third, fifth] == list(rows.order_by("number").values_list("number", flat=True))
     assert User.objects.filter(number__isnull=True).exclude(is_staff=True).get().pk == HOUSE
