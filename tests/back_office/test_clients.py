@@ -225,7 +225,7 @@ def test_personal_data_is_masked_for_those_who_need_not_know(both: tuple[CastMem
 
 def test_what_a_profile_was_changed_from_is_not_in_the_timeline(db: None) -> None:
     alice = cast.alice()
-    was = alice.user.phone
+    was = str(alice.user.phone)
     assert alice.api.patch("/api/v1/me", {"phone": "+442079460999"}).status_code == 200
     text = text_of(page(superuser(), alice, "timeline"))
     assert "accounts.profile.updated" in text

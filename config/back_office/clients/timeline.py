@@ -8,7 +8,17 @@ from uuid import UUID
 
 from django.db.models import Model, QuerySet
 
-from config.back_office.clients.looks import ROWS, Look, Table, environment_label, listed, moment, money, number
+from config.back_office.clients.looks import (
+    ROWS,
+    Look,
+    Table,
+    environment_label,
+    listed,
+    may_look_at,
+    moment,
+    money,
+    number,
+)
 from config.back_office.clients.models import ClientNote
 from config.back_office.clients.people import staff_names
 from core.models import AuditEvent
@@ -21,7 +31,7 @@ CLIENT = "the client"
 
 #: What is told of a change with its value; of everything else only that it was changed.
 TOLD = ("status", "scope", "amount", "currency", "expires_at", "leverage", "environment")
-#: Each has a line of its own, with what it says.
+#: Told by the note itself, which has a line of its own.
 NOTED = "clients.note.added"
 
 
@@ -83,13 +93,9 @@ class Source(NamedTuple):
     rows: Callable[[UUID], QuerySet[Any]]
     tell: Callable[[Any], Happening]
 
-    @property
-    def permission(self) -> str:
-        return f"{self.model._meta.app_label}.view_{self.model._meta.model_name}"
-
 
 SOURCES = (
-    Source(AuditEvent, lambda owner: AuditEvent.objects.filter(owner=owner).exclude(action=NOTED), _audit_event),
+    Source(AuditEvent, lambda owner: AuditEvent.objects.filter(owner=owner), _audit_event),
     Source(Order, trading.orders, _order),
     Source(MarginEvent, trading.margin_events, _margin_event),
     Source(Deposit, selectors.deposits, _deposit),
@@ -109,12 +115,14 @@ def timeline(look: Look) -> list[Table]:
     happenings = [
         source.tell(row)
         for source in SOURCES
-        if look.may(source.permission)
+        if may_look_at(look.request, source.model)
         for row in look.before("before", source.rows(look.client.pk))[: ROWS + 1]
     ]
     happenings.sort(key=lambda one: one.row.pk, reverse=True)
     shown = happenings[:ROWS]
-    names = staff_names(one.who for one in shown if isinstance(one.who, UUID))
+    has_notes = look.may("clients.view_clientnote")
+    told = [one for one in shown if not (has_notes and one.what == NOTED)]
+    names = staff_names(one.who for one in told if isinstance(one.who, UUID))
     return [
         Table(
             "Timeline",
@@ -127,7 +135,7 @@ def timeline(look: Look) -> list[Table]:
                     one.details,
                     names.get(one.who, str(one.who)) if isinstance(one.who, UUID) else one.who,
                 ]
-                for one in shown
+                for one in told
             ],
             older=look.link("timeline", before=shown[-1].row.pk) if len(happenings) > ROWS else "",
             newest=look.link("timeline") if "before" in look.request.GET else "",
