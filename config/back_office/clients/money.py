@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from config.back_office.clients.looks import (
-    ROWS,
     Look,
     Table,
     anchor,
@@ -21,15 +20,12 @@ from trading.models import Deal, Order, Position
 from wallets import selectors
 from wallets.models import BankAccount, Deposit, Entry, Transfer, Wallet, Withdrawal
 
-#: A client has two or three.
-WALLETS_SHOWN = 50
-
 # --- Wallets ----------------------------------------------------------------------------------------------------------
 
 
 def wallets(look: Look) -> list[Table]:
     """All wallets, and the running statement of the one that is named; of the first if none is."""
-    rows = list(selectors.wallets(look.client.pk).order_by("id")[:WALLETS_SHOWN])
+    rows = list(selectors.wallets(look.client.pk).order_by("id"))  # sign-up opens three, and nothing opens more
     tables = [
         Table(
             "Wallets",
@@ -174,9 +170,9 @@ def _bank_accounts(look: Look) -> Table:
             moment(row.created_at),
         ]
 
-    rows = selectors.bank_accounts(look.client.pk).order_by("id")
+    rows = selectors.bank_accounts(look.client.pk).order_by("id")  # few: `bank.BANK_ACCOUNTS_MAX`
     headers = ("Number", "Holder", "Bank", "Scheme", "Default", "Added")
-    return Table("Bank accounts", headers, [cells(row) for row in rows[:ROWS]])
+    return Table("Bank accounts", headers, [cells(row) for row in rows])
 
 
 # --- Trading ----------------------------------------------------------------------------------------------------------
