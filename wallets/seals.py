@@ -197,6 +197,39 @@ def heads(export: Export) -> Iterator[Head]:
             yield Head(UUID(wallet), int(version), bytes.fromhex(digest))
 
 
+def sealed_head(path: Path, wallet: UUID) -> Head | None:
+    """
+    How one wallet was sealed in a published export, None if it was not there yet; a few reads, however long the file.
+
+    Its lines are in order of wallet id, so they are bisected. Whether the export is genuine is not asked: that takes
+    all of it.
+
+    :raises SealUnreadable: if it is missing, or not one of ours
+    """
+    wanted = str(wallet)
+    try:
+        with path.open("rb") as file:
+            if file.readline() != f"{FORMAT}\n".encode():
+                raise SealUnreadable(f"it is not a {FORMAT}")
+            file.readline()
+            low, high = file.tell(), path.stat().st_size
+            while low < high:
+                middle = (low + high) // 2
+                file.seek(middle)
+                if middle > low:
+                    file.readline()  # the rest of a line that begins before
+                if file.tell() >= high:
+                    high = middle
+                    continue
+                found, *rest = file.readline().decode("ascii").split()
+                if found == wanted:
+                    return Head(wallet, int(rest[0]), bytes.fromhex(rest[1]))
+                low, high = (file.tell(), high) if found < wanted else (low, middle)  # the signature sorts last
+    except (OSError, ValueError, IndexError) as error:
+        raise SealUnreadable(f"it cannot be read: {error}") from error
+    return None
+
+
 # --- Comparing ------------------------------------------------------------------------------------------------------
 
 _STANDING_SQL = """
