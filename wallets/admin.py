@@ -18,6 +18,7 @@ from wallets.models import (
     Deposit,
     Entry,
     LedgerTransaction,
+    PaymentReport,
     Seal,
     Transfer,
     UnfoldedLeg,
@@ -109,6 +110,14 @@ class DepositAdmin(ReadOnlyAdmin):
             return decide(deposit_id=row.pk, reason=reason, actor=actor_of(request))
 
         act_on_each(self, request, rows, act, done)
+
+
+@admin.register(PaymentReport)
+class PaymentReportAdmin(ReadOnlyAdmin):
+    list_display = ("first_received_at", "provider", "reference", "deposit_ref", "succeeded", "amount", "currency")
+    list_filter = ("succeeded",)
+    search_fields = ("=reference",)
+    search_help_text = "A provider's reference"
 
 
 @admin.register(Withdrawal)

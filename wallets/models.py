@@ -167,6 +167,9 @@ class LedgerTransaction(models.Model):
                 name="ledgertransaction_reversal_names_its_original",
             ),
         )
+        indexes = (
+            models.Index(fields=["request_id"], condition=~Q(request_id=""), name="ledgertransaction_request_id"),
+        )
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
@@ -357,6 +360,37 @@ class Deposit(models.Model):
 
     def __str__(self) -> str:
         return f"{self.amount} {self.currency} {self.status}"
+
+
+class PaymentReport(models.Model):
+    """
+    What a payment provider has said, kept before anything is made of it, so that what the desk refused is not lost.
+
+    Once per thing said, however often it is said. `deposit_ref` is what the message names, known here or not, so the
+    row belongs to nobody.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    provider = models.CharField(max_length=16)
+    reference = models.CharField(max_length=128)
+    deposit_ref = models.UUIDField(help_text="The deposit it is said to be for.")
+    succeeded = models.BooleanField()
+    amount = money_field()
+    currency = models.CharField(max_length=4)
+    first_received_at = models.DateTimeField()
+    last_received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["provider", "reference", "deposit_ref", "succeeded", "amount", "currency"],
+                name="paymentreport_said_once",
+            ),
+            models.CheckConstraint(condition=bounded("amount", above=ZERO), name="paymentreport_amount_positive"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.reference}"
 
 
 class Withdrawal(models.Model):
