@@ -115,7 +115,7 @@ def _check(data: str) -> int:
 ROLES: dict[str, tuple[str, ...]] = {
     "support": (),
     "kyc": ("accounts.change_verification", "accounts.add_referrerchange", "accounts.change_referrerchange"),
-    "finance": ("wallets.change_deposit", "wallets.change_withdrawal"),
+    "finance": ("wallets.change_deposit", "wallets.change_withdrawal", "reconciliation.change_break"),
     "dealing": ("core.change_killswitch", "trading.change_instrument"),
     "auditor": (),
     "admin": (
@@ -132,4 +132,4 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 
 #: Rooms whose tables staff may look at.
-VIEWABLE_APPS = ("core", "wallets", "accounts", "trading", "referrals")
+VIEWABLE_APPS = ("core", "wallets", "accounts", "trading", "referrals", "reconciliation")

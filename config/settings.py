@@ -317,6 +317,8 @@ UNFOLD: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {"show_search": True, "navigation": "config.back_office.navigation.side_bar"},
 }
+#: A withdrawal that was sent longer ago, and that nobody has confirmed, is a break.
+WITHDRAWAL_CONFIRMED_WITHIN_DAYS = env.int("WITHDRAWAL_CONFIRMED_WITHIN_DAYS", default=3)
 
 # --- Money ----------------------------------------------------------------------------------------------------------
 

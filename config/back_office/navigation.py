@@ -53,9 +53,10 @@ SECTIONS: dict[str, tuple[Door, ...]] = {
         Door("wallets.Entry", "Entries", "list_alt"),
         Door("wallets.Wallet", "Wallets", "wallet"),
         Door("wallets.Seal", "Seals", "verified"),
-        Door("core.AuditEvent", "Audit events", "history"),
-        Door("core.IdempotencyKey", "Idempotency keys", "key"),
-        Door("core.JobRun", "Jobs", "schedule"),
+        Door("audit", "Audit events", "history"),
+        Door("keys", "Idempotency keys", "key"),
+        Door("jobs", "Jobs", "schedule"),
+        Door("reconciliation", "Reconciliation", "balance"),
     ),
 }
 

@@ -14,11 +14,13 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from pytest_django import Settings
 
 from accounts.services import staff
+from core.ids import uuid7
 from core.models import AuditEvent
 from tests import cast
 from tests.cast import CastMember, StaffMember
 from tests.wallets.calls import IBAN, balances, bank_account, books, deposit, transfer, withdraw
 from wallets.models import Deposit, Withdrawal
+from wallets.services import deposits
 
 MODELS = [model._meta.model_name for model in apps.get_app_config("wallets").get_models()]
 
@@ -50,6 +52,7 @@ def test_every_list_and_every_row_can_be_looked_at(
     bank_account(alice)
     for made in (transfer(alice, bob.cash, "1.00"), deposit(alice, "1.00"), withdraw(alice, "1.00")):
         assert made.status_code == 201
+    deposits.keep_report(deposit_id=uuid7(), reference="pay_1", succeeded=True, amount=Decimal(1), currency="USD")
     assert office.get(f"/admin/wallets/{model}/").status_code == 200
     assert office.get(f"/admin/wallets/{model}/?q=nothing-has-this").status_code == 200
     row = apps.get_model("wallets", model)._default_manager.first()
