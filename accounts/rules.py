@@ -114,10 +114,25 @@ def _check(data: str) -> int:
 #: What each role may change, as Django's permissions; every role may look at everything the back office shows.
 ROLES: dict[str, tuple[str, ...]] = {
     "support": (),
-    "kyc": ("accounts.change_verification", "accounts.add_referrerchange", "accounts.change_referrerchange"),
-    "finance": ("wallets.change_deposit", "wallets.change_withdrawal"),
+    "kyc": (
+        "accounts.change_verification",
+        "accounts.add_referrerchange",
+        "accounts.change_referrerchange",
+        "alerts.view_alert",
+        "alerts.view_alertrule",
+        "alerts.view_alertnote",
+        "alerts.change_alert",
+        "alerts.add_alertnote",
+    ),
+    "finance": (
+        "wallets.change_deposit",
+        "wallets.change_withdrawal",
+        "alerts.view_alert",
+        "alerts.view_alertnote",
+        "alerts.add_alertnote",
+    ),
     "dealing": ("core.change_killswitch", "trading.change_instrument"),
-    "auditor": (),
+    "auditor": ("alerts.view_alert", "alerts.view_alertrule", "alerts.view_alertnote", "alerts.view_alertcursor"),
     "admin": (
         "accounts.change_verification",
         "accounts.add_freeze",

@@ -70,6 +70,11 @@ class AuditEvent(models.Model):
             models.Index(fields=["owner", "id"], name="auditevent_owner"),
             models.Index(fields=["object_type", "object_id"], name="auditevent_object"),
             models.Index(fields=["created_at"], name="auditevent_created_at"),
+            models.Index(
+                fields=["address", "owner", "created_at"],
+                condition=models.Q(actor_kind="CLIENT", address__isnull=False),
+                name="auditevent_client_address",
+            ),
         )
 
     def __str__(self) -> str:

@@ -37,6 +37,8 @@ GLOBAL = {
     "referrals.BonusPolicy": "terms that are the same for everybody",
     "trading.Holiday": "days that are the same for everybody",
     "referrals.CommissionPlan": "terms that are the same for everybody",
+    "alerts.AlertRule": "terms that are the same for everybody",
+    "alerts.AlertCursor": "how far the rows of everybody are looked at",
 }
 
 #: Keys that are not made by `uuid7`.
@@ -54,6 +56,7 @@ NATURAL_KEYS = {
     "trading.RiskTask": "one per account, whose id it is",
     "trading.RiskCursor": "there is one",
     "referrals.Accrual": "one per closing deal, whose id it is",
+    "alerts.AlertCursor": "the stream is its name",
 }
 
 #: What is unique over all clients, although a shard can only see its own. Past one box, a small directory that is not

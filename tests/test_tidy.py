@@ -17,6 +17,7 @@ EVERYWHERE = (*ROOMS, "scripts", "tests")
 
 #: Public functions in services that are not operations of their own.
 BUILDING_BLOCKS = {
+    "config/back_office/alerts/services/raising.py:preview_batch": "reads, and writes nothing that could be retried",
     "accounts/services/sign_up.py:newcomer_id": "computes an id from an email address and touches nothing",
     "referrals/services/accruals.py:preview_batch": "reads, and writes nothing that could be retried",
     "trading/services/orders.py:preview_order": "reads, and writes nothing that could be retried",

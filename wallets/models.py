@@ -167,6 +167,12 @@ class LedgerTransaction(models.Model):
                 name="ledgertransaction_reversal_names_its_original",
             ),
         )
+        # Few of all postings, so that looking through them costs nothing while clients trade.
+        indexes = (
+            models.Index(
+                fields=["id"], condition=Q(type="DEPOSIT", environment="LIVE"), name="ledgertransaction_live_deposit"
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"

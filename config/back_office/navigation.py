@@ -33,6 +33,7 @@ SECTIONS: dict[str, tuple[Door, ...]] = {
         Door("wallets.Deposit", "Deposits", "south_west"),
         Door("accounts.Verification", "Verifications", "badge"),
         Door("accounts.ReferrerChange", "Referrer changes", "swap_horiz"),
+        Door("alerts.Alert", "Alerts", "notifications"),
     ),
     "Trading": (
         Door("trading.Order", "Orders", "receipt_long"),
