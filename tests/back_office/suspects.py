@@ -42,10 +42,10 @@ def amend(code: str, **terms: Any) -> AlertRule:
     return AlertRule.objects.get(code=code, version=newest.version + 1)
 
 
-def raise_alerts(**options: Any) -> dict[str, Any]:
+def raise_alerts(*arguments: str, **options: Any) -> dict[str, Any]:
     """Run the command and read what it counted."""
     out = StringIO()
-    call_command("raise_alerts", as_json=True, stdout=out, **options)
+    call_command("raise_alerts", *arguments, as_json=True, stdout=out, **options)
     counts: dict[str, Any] = json.loads(out.getvalue())
     return counts
 
@@ -67,14 +67,18 @@ def client(*, days_old: int = 0, **person: Any) -> CastMember:
     """A live client who signed up that long ago and is signed in now."""
     with ago(days=days_old):
         who = cast.make_client(**({"balance": Decimal(0)} | person))
+    return signed_in(who)
+
+
+def signed_in(who: CastMember) -> CastMember:
+    """The same client with a token from now."""
     return replace(who, api=cast.api_client(cast.issue_token(who.user)))
 
 
 def pays_in(who: CastMember, amount: str, *, days: float = 0, **options: Any) -> str:
     """A deposit so many days ago; the posting's id."""
     with ago(days=days):
-        signed_in = replace(who, api=cast.api_client(cast.issue_token(who.user)))
-        response = calls.deposit(signed_in, amount, **options)
+        response = calls.deposit(signed_in(who), amount, **options)
     assert response.status_code == 201, response.content
     return str(response.json()["transaction"])
 

@@ -10,6 +10,8 @@ from django.db import transaction
 
 from config.back_office.alerts import telling
 from config.back_office.alerts.models import Alert, AlertRule
+from core import audit
+from core.audit import Actor, ActorKind
 from tests import cast
 from tests.back_office import suspects
 from tests.back_office.suspects import amend, client, found, logs_in, pays_in, takes_out
@@ -247,20 +249,12 @@ def test_a_large_withdrawal_wakes_too_and_both_are_one_waking() -> None:
 
 
 def test_who_trades_is_awake() -> None:
-    prices.open_market()
     who = client(days_old=400, margin=Decimal("5000.00"))
     with suspects.ago(days=20):
-        prices.push(**prices.PRICES)
-        trading = client_now(who)
-        assert place(trading).status_code == 201
+        prices.open_market()
+        assert place(suspects.signed_in(who)).status_code == 201
     pays_in(who, "2000.00")
     assert found(Code.DORMANT_WAKING) == []
-
-
-def client_now(who: CastMember) -> CastMember:
-    from dataclasses import replace
-
-    return replace(who, api=cast.api_client(cast.issue_token(who.user)))
 
 
 def fund(wallet: Wallet, amount: str) -> None:
@@ -335,9 +329,6 @@ def test_private_networks_are_passed_over(address: str) -> None:
 
 
 def test_staff_at_the_same_address_are_not_counted() -> None:
-    from core import audit
-    from core.audit import Actor, ActorKind
-
     who, carol = client(), cast.carol_staff()
     logs_in(who, HOME)
     colleague = Actor(id=carol.user.pk, kind=ActorKind.STAFF, address=HOME)
@@ -435,7 +426,7 @@ def test_who_opens_a_live_account_later_is_looked_at_then() -> None:
 
 
 def test_every_rule_tells_what_it_found_in_sentences() -> None:
-    referrer, (first, second) = family(2)
+    _, (first, second) = family(2)
     old = client(days_old=400)
     pays_in(old, "10000.00")
     for _ in range(3):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
 
@@ -57,9 +59,9 @@ class AlertAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Every link to an alert leads to its page."""
-        alert = self.get_object(request, object_id)
-        if alert is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[no-any-return, attr-defined]
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        alert = get_object_or_404(Alert, pk=object_id)
         return HttpResponseRedirect(reverse("admin:alert", args=[alert.pk]))
 
 

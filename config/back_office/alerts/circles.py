@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -39,16 +39,38 @@ def around_bank_accounts(people: Collection[UUID]) -> list[Circle]:
 
 
 def around_addresses(
-    addresses: Collection[str], *, since: datetime, people_max: int, networks_passed_over: list[str]
+    addresses: Collection[str], *, since: datetime, within: timedelta, people_max: int, networks_passed_over: list[str]
 ) -> list[Circle]:
-    """Everybody who acted from one of these network addresses since a moment."""
+    """
+    Everybody who acted from one of these network addresses since a moment.
+
+    An address wanders from one client to the next: whoever came to it longer than `within` after all before them had
+    left begins a circle of their own.
+    """
     params = {
         "addresses": list(addresses),
         "networks": networks_passed_over,
         "people_max": people_max,
         "since": since,
     }
-    return [Circle(ADDRESS, address, tuple(owners)) for address, owners in streams.fetch(_ADDRESS_SQL, params)]
+    return [
+        Circle(ADDRESS, address, people)
+        for address, *visits in streams.fetch(_ADDRESS_SQL, params)
+        for people in _together(zip(*visits, strict=True), within)
+    ]
+
+
+def _together(visits: Iterable[tuple[UUID, datetime, datetime]], within: timedelta) -> Iterator[tuple[UUID, ...]]:
+    """Who was there when, in the order of coming; parted where nobody was there for too long."""
+    group: list[UUID] = []
+    left_at: datetime | None = None
+    for person, came_at, last_at in visits:
+        if left_at is not None and came_at - left_at >= within:
+            yield from [tuple(group)] if len(group) > 1 else []
+            group = []
+        group.append(person)
+        left_at = last_at if left_at is None else max(left_at, last_at)
+    yield from [tuple(group)] if len(group) > 1 else []
 
 
 def of_transfers(people: Collection[UUID], *, since: datetime) -> list[Circle]:

@@ -234,6 +234,7 @@ def _at_addresses(rule: Rule, rows: Sequence[Row], addresses: list[str]) -> Iter
     found = circles.around_addresses(
         addresses,
         since=min(row.at for row in rows) - timedelta(days=terms["days"]),
+        within=timedelta(days=terms["days"]),
         people_max=terms["people_max"],
         networks_passed_over=terms["networks_passed_over"],
     )

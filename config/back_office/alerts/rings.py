@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +26,7 @@ def addresses(rule: Rule, shared: Collection[str], *, since: datetime) -> list[C
     return circles.around_addresses(
         shared,
         since=since,
+        within=timedelta(days=rule.terms["days"]),
         people_max=rule.terms["people_max"],
         networks_passed_over=rule.terms["networks_passed_over"],
     )

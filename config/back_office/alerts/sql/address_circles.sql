@@ -16,7 +16,8 @@ WITH RECURSIVE walked AS (
              WHERE e.address = w.address AND e.actor_kind = 'CLIENT' AND e.owner > w.owner ORDER BY e.owner LIMIT 1) one
       WHERE w.nth <= %(people_max)s
 )
-SELECT host(w.address), array_agg(w.owner ORDER BY here.since, w.owner)
+SELECT host(w.address), array_agg(w.owner ORDER BY here.since, w.owner),
+       array_agg(here.since ORDER BY here.since, w.owner), array_agg(here.last ORDER BY here.since, w.owner)
   FROM walked w
  CROSS JOIN LATERAL (
        SELECT min(e.created_at) AS since, max(e.created_at) AS last FROM core_auditevent e
