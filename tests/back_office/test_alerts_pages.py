@@ -224,7 +224,7 @@ def readings(who: CastMember) -> dict[str, Any]:
         places = [path] if "{" not in path else [re.sub(r"{\w+}", str(one), path) for one in ids.get(path, [])]
         for place in places:
             response = who.api.get(place)
-            read[place] = (response.status_code, response.content)
+            read[place] = (response.status_code, re.sub(rb'"request_id":"[^"]*"', b"", response.content))
     return read
 
 
@@ -240,7 +240,9 @@ def test_a_client_reads_the_same_with_alerts_as_without(db: None) -> None:
         for alert in Alert.objects.all():
             assign(alert, kyc)
             close(alert, kyc, "REPORTED")
-        assert [readings(who) for who in (referrer, first, second)] == before
+        after = [readings(who) for who in (referrer, first, second)]
+    for whose, (was, now) in enumerate(zip(before, after, strict=True)):
+        assert {path: now[path] for path in now if now[path] != was[path]} == {}, whose
     assert len(before[1]) > 25
     assert sum(status == 200 for status, _ in before[1].values()) > 20
 

@@ -18,6 +18,8 @@ from core.audit import Actor
 from core.ids import uuid7
 from referrals.models import Commission
 from referrals.services import approvals, reversals
+from tests.accounts.test_back_office import enlist
+from tests.back_office.test_alerts_workflow import assign, make_alert
 from tests.cast import CastMember, alice, bob, carol_staff
 from tests.referrals import newcomers
 from tests.referrals.deals import closed, lineage, plan, run
@@ -62,6 +64,7 @@ def told(db: None, settings: Any) -> CastMember:
     )
     referrers.approve_referrer(change_id=change.pk, reason="Her letter", actor=dora)
     settings.PAYMENT_PROVIDER = "sandbox"
+    assign(make_alert(who.user), enlist("kyc"))
     newcomers.offer()
     assert newcomers.claim(newcomers.newcomer()).status_code == 201
     return who
@@ -101,6 +104,8 @@ def test_finds_nothing_where_everything_was_told(told: CastMember) -> None:
 
 
 CORRUPTIONS = {
+    "alerts_are_guarded": "DROP TRIGGER alert_keeps_what_was_found ON alerts_alert",
+    "alerts_are_told": "UPDATE alerts_alert SET status = 'OPEN', assignee_id = NULL",
     "trail_is_guarded": "ALTER TABLE core_auditevent DISABLE TRIGGER auditevent_is_append_only",
     "ledger_is_guarded": "DROP TRIGGER entry_is_judged ON wallets_entry",
     "bonuses_are_guarded": "DROP TRIGGER signupbonus_only_ends ON referrals_signupbonus",

@@ -2,8 +2,9 @@
 Rows are looked at in the order of their ids, and a place is left for good only once nothing can appear before it.
 
 An id is made inside the transaction that inserts its row, so a row that a look cannot see yet belongs to a transaction
-that is still under way, and its id is not older than that transaction. Everything up to the oldest one (`horizon`) is
-therefore complete; what lies behind it is looked at again next time, and finding it twice raises nothing twice.
+that is still under way, and its id is not older than that transaction. Everything up to the oldest one that writes
+(`horizon`) is therefore complete; what lies behind it is looked at again next time, and finding it twice raises nothing
+twice.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ _SQL = {
          WHERE id > %(after)s ORDER BY id LIMIT %(limit)s""",
 }
 
+# Who has written nothing yet has no transaction number, and made no id longer ago than SLACK.
 _HORIZON_SQL = """
 SELECT least((SELECT min(xact_start) FROM pg_stat_activity
-               WHERE datname = current_database() AND pid <> pg_backend_pid()),
+               WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL),
              (SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database()))
 """
 
