@@ -31,7 +31,7 @@ from tests.wallets import calls
 Code = AlertRule.Code
 Stream = AlertCursor.Stream
 
-RULE = {
+RULE: dict[str, Any] = {
     "code": "LARGE_DEPOSIT",
     "version": 7,
     "is_on": True,
@@ -202,7 +202,7 @@ def test_jobs_at_once_raise_everything_once(committed_rules: None, later: None) 
 def test_an_alert_keeps_the_version_it_was_raised_under(rules: None) -> None:
     pays_in(client(), "10000.00")
     (old,) = found(Code.LARGE_DEPOSIT)
-    newer = amend(Code.LARGE_DEPOSIT, amounts=RULE["terms"]["amounts"] | {"USD": "10"}, severity="LOW")  # type: ignore[index, operator]
+    newer = amend(Code.LARGE_DEPOSIT, amounts=RULE["terms"]["amounts"] | {"USD": "10"}, severity="LOW")
     pays_in(client(), "10.00")
     same, new = found(Code.LARGE_DEPOSIT)
     assert (same.pk, str(same.rule), same.severity) == (old.pk, "LARGE_DEPOSIT v1", "MEDIUM")
@@ -212,7 +212,7 @@ def test_an_alert_keeps_the_version_it_was_raised_under(rules: None) -> None:
 def test_a_new_version_looks_back_only_when_told_to(committed_rules: None, later: None) -> None:
     pays_in(client(), "9000.00")
     assert raise_alerts()["raised"] == 0
-    amend(Code.LARGE_DEPOSIT, amounts=RULE["terms"]["amounts"])  # type: ignore[index]
+    amend(Code.LARGE_DEPOSIT, amounts=RULE["terms"]["amounts"])
     assert raise_alerts()["raised"] == 0
     assert raise_alerts("--since=2020-01-01")["large_deposit"] == 1
 
@@ -252,10 +252,10 @@ def test_a_version_never_changes(rules: None, tmp_path: Path) -> None:
         {"severity": "URGENT"},
         {"terms": {}},
         {"terms": {"amounts": {"USD": "10"}}},
-        {"terms": RULE["terms"] | {"days": 3}},  # type: ignore[operator]
-        {"terms": {"amounts": RULE["terms"]["amounts"] | {"USD": "0"}}},  # type: ignore[index, operator]
-        {"terms": {"amounts": RULE["terms"]["amounts"] | {"USD": "NaN"}}},  # type: ignore[index, operator]
-        {"code": "IN_AND_OUT", "terms": {**RULE["terms"], "percent": "101", "lots": "1", "days": 1}},  # type: ignore[dict-item]
+        {"terms": RULE["terms"] | {"days": 3}},
+        {"terms": {"amounts": RULE["terms"]["amounts"] | {"USD": "0"}}},
+        {"terms": {"amounts": RULE["terms"]["amounts"] | {"USD": "NaN"}}},
+        {"code": "IN_AND_OUT", "terms": {**RULE["terms"], "percent": "101", "lots": "1", "days": 1}},
         {"code": "SHARED_BANK_ACCOUNT", "terms": {"people_min": 1}},
         {"remark": "x"},
     ],

@@ -20,7 +20,7 @@ from tests.trading import prices
 from tests.trading.calls import close, place
 from tests.wallets import calls
 from wallets import ledger
-from wallets.models import Wallet
+from wallets.models import Kind, Wallet
 
 Code = AlertRule.Code
 
@@ -417,7 +417,7 @@ def test_who_opens_a_live_account_later_is_looked_at_then() -> None:
         logs_in(who, HOME)
     assert suspects.raise_alerts()["raised"] == 0
     with transaction.atomic():
-        ledger.open_wallet(owner=player.user.pk, environment="LIVE", kind="CASH", currency="USD", verified=True)
+        ledger.open_wallet(owner=player.user.pk, environment="LIVE", kind=Kind.CASH, currency="USD", verified=True)
     assert [alert.owner_id for alert in found(Code.SHARED_BANK_ACCOUNT)] == [player.user.pk]
     assert [alert.owner_id for alert in found(Code.SHARED_ADDRESS)] == [player.user.pk]
 

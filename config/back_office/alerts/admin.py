@@ -11,9 +11,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
+from unfold.decorators import display
 
 from config.back_office.alerts.models import Alert, AlertCursor, AlertNote, AlertRule
 from core.admin import ReadOnlyAdmin
+
+#: How a label looks.
+SEVERITIES = {"HIGH": "danger", "MEDIUM": "warning", "LOW": "info"}
+STATES = {"OPEN": "info", "ASSIGNED": "primary", "ESCALATED": "danger"}
 
 
 class InWhoseHands(admin.SimpleListFilter):
@@ -35,11 +40,20 @@ class InWhoseHands(admin.SimpleListFilter):
 
 @admin.register(Alert)
 class AlertAdmin(ReadOnlyAdmin):
-    list_display = ("code", "severity", "status", "age", "client", "in_hand", "escalated_to", "raised_at")
+    list_display = ("code", "how_severe", "where_it_stands", "age", "client", "in_hand", "escalated_to", "raised_at")
     list_filter = ("status", "severity", "code", "escalated_to", InWhoseHands)
     list_select_related = ("owner", "assignee")
     search_fields = ("=id", "=owner__id")
     search_help_text = "An alert's id, or a client's"
+
+    # The decorator carries no types.
+    @display(description="Severity", label=SEVERITIES)  # type: ignore[untyped-decorator]
+    def how_severe(self, alert: Alert) -> tuple[str, str]:
+        return alert.severity, alert.get_severity_display()
+
+    @display(description="Status", label=STATES)  # type: ignore[untyped-decorator]
+    def where_it_stands(self, alert: Alert) -> tuple[str, str]:
+        return alert.status, alert.get_status_display()
 
     @admin.display(description="Age")
     def age(self, alert: Alert) -> str:

@@ -18,13 +18,13 @@ class AlertRule(models.Model):
     """
 
     class Code(models.TextChoices):
-        LARGE_DEPOSIT = "LARGE_DEPOSIT"
-        STRUCTURING = "STRUCTURING"
-        IN_AND_OUT = "IN_AND_OUT"
-        DORMANT_WAKING = "DORMANT_WAKING"
-        SHARED_BANK_ACCOUNT = "SHARED_BANK_ACCOUNT"
-        SHARED_ADDRESS = "SHARED_ADDRESS"
-        REFERRAL_RING = "REFERRAL_RING"
+        LARGE_DEPOSIT = "LARGE_DEPOSIT", "Large deposit"
+        STRUCTURING = "STRUCTURING", "Structuring"
+        IN_AND_OUT = "IN_AND_OUT", "In and out untraded"
+        DORMANT_WAKING = "DORMANT_WAKING", "Dormant account waking"
+        SHARED_BANK_ACCOUNT = "SHARED_BANK_ACCOUNT", "Shared bank account"
+        SHARED_ADDRESS = "SHARED_ADDRESS", "Shared network address"
+        REFERRAL_RING = "REFERRAL_RING", "Referral ring"
 
     class Severity(models.TextChoices):
         LOW = "LOW"
@@ -65,14 +65,14 @@ class Alert(models.Model):
 
     class Outcome(models.TextChoices):
         EXPLAINED = "EXPLAINED"  # there is a good answer to the question
-        ACTED_ON = "ACTED_ON"  # the client was stopped, limited or spoken to
+        ACTED_ON = "ACTED_ON", "Acted on"  # the client was stopped, limited or spoken to
         REPORTED = "REPORTED"  # the authority was told
 
     class Desk(models.TextChoices):
         """Whom an alert is escalated to, by the roles that may look at alerts."""
 
-        KYC = "kyc"
-        FINANCE = "finance"
+        KYC = "kyc", "Compliance"
+        FINANCE = "finance", "Finance"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     owner = models.ForeignKey(

@@ -20,6 +20,7 @@ from config.back_office.alerts.services import workflow
 from config.back_office.pages import page, show
 from core.api.requests import actor_of
 from core.errors import DomainError
+from core.ids import HOUSE
 from core.models import AuditEvent
 from wallets.rules import REASON_CHARACTERS_MAX
 
@@ -182,11 +183,12 @@ def _notes(alert: Alert) -> list[list[Any]]:
 def _history(alert: Alert) -> list[list[Any]]:
     told = AuditEvent.objects.filter(object_type=alert._meta.label_lower, object_id=str(alert.pk))
     events = list(told.exclude(action="config.alert.noted").order_by("-pk")[:LINES_MAX])
-    names = dict(User.objects.filter(pk__in={event.actor_id for event in events}).values_list("pk", "name"))
+    actors = {event.actor_id for event in events if event.actor_id is not None}
+    names = {person.pk: person.name for person in User.objects.filter(pk__in=actors)}
     return [
         [
             f"{event.created_at:%Y-%m-%d %H:%M} UTC",
-            names.get(event.actor_id) or "The desk",
+            names.get(event.actor_id or HOUSE) or "The desk",
             event.action.rpartition(".")[2].capitalize(),
             event.reason,
         ]

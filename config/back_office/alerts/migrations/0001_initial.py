@@ -47,13 +47,13 @@ class Migration(migrations.Migration):
                     "code",
                     models.CharField(
                         choices=[
-                            ("LARGE_DEPOSIT", "Large Deposit"),
+                            ("LARGE_DEPOSIT", "Large deposit"),
                             ("STRUCTURING", "Structuring"),
-                            ("IN_AND_OUT", "In And Out"),
-                            ("DORMANT_WAKING", "Dormant Waking"),
-                            ("SHARED_BANK_ACCOUNT", "Shared Bank Account"),
-                            ("SHARED_ADDRESS", "Shared Address"),
-                            ("REFERRAL_RING", "Referral Ring"),
+                            ("IN_AND_OUT", "In and out untraded"),
+                            ("DORMANT_WAKING", "Dormant account waking"),
+                            ("SHARED_BANK_ACCOUNT", "Shared bank account"),
+                            ("SHARED_ADDRESS", "Shared network address"),
+                            ("REFERRAL_RING", "Referral ring"),
                         ],
                         max_length=32,
                     ),
@@ -82,13 +82,13 @@ class Migration(migrations.Migration):
                     "code",
                     models.CharField(
                         choices=[
-                            ("LARGE_DEPOSIT", "Large Deposit"),
+                            ("LARGE_DEPOSIT", "Large deposit"),
                             ("STRUCTURING", "Structuring"),
-                            ("IN_AND_OUT", "In And Out"),
-                            ("DORMANT_WAKING", "Dormant Waking"),
-                            ("SHARED_BANK_ACCOUNT", "Shared Bank Account"),
-                            ("SHARED_ADDRESS", "Shared Address"),
-                            ("REFERRAL_RING", "Referral Ring"),
+                            ("IN_AND_OUT", "In and out untraded"),
+                            ("DORMANT_WAKING", "Dormant account waking"),
+                            ("SHARED_BANK_ACCOUNT", "Shared bank account"),
+                            ("SHARED_ADDRESS", "Shared network address"),
+                            ("REFERRAL_RING", "Referral ring"),
                         ],
                         max_length=32,
                         verbose_name="found",
@@ -116,13 +116,15 @@ class Migration(migrations.Migration):
                 ("raised_at", models.DateTimeField(default=django.utils.timezone.now)),
                 (
                     "escalated_to",
-                    models.CharField(blank=True, choices=[("kyc", "Kyc"), ("finance", "Finance")], max_length=16),
+                    models.CharField(
+                        blank=True, choices=[("kyc", "Compliance"), ("finance", "Finance")], max_length=16
+                    ),
                 ),
                 (
                     "outcome",
                     models.CharField(
                         blank=True,
-                        choices=[("EXPLAINED", "Explained"), ("ACTED_ON", "Acted On"), ("REPORTED", "Reported")],
+                        choices=[("EXPLAINED", "Explained"), ("ACTED_ON", "Acted on"), ("REPORTED", "Reported")],
                         max_length=12,
                     ),
                 ),
