@@ -28,6 +28,15 @@ WITH moved AS MATERIALIZED (
               WHERE o.owner_id = m.owner_id AND o.id >= %(earliest)s
                 AND o.created_at > m.at - make_interval(days => %(days_awake)s))) AS woke_at
        FROM moved m
+      -- Whoever is too new or has stirred in between is out at once, without looking for the moment they woke up.
+      WHERE EXISTS (SELECT FROM wallets_wallet w
+                     WHERE w.owner_id = m.owner_id AND w.environment = 'LIVE'
+                       AND w.created_at <= m.at - make_interval(days => %(days)s) OFFSET 0)
+        AND NOT EXISTS (SELECT FROM wallets_entry e JOIN wallets_wallet w ON w.id = e.wallet_id
+                         WHERE e.owner_id = m.owner_id AND e.id >= %(earliest)s AND w.environment = 'LIVE'
+                           AND e.reason IN ('DEPOSIT', 'WITHDRAWAL', 'TRANSFER', 'TRADE_PNL', 'COMMISSION')
+                           AND e.posted_at > m.at - make_interval(days => %(days)s)
+                           AND e.posted_at <= m.at - make_interval(days => %(days_awake)s) OFFSET 0)
 )
 SELECT m.owner_id, m.id, m.what, m.amount, m.currency, m.at, m.woke_at
   FROM woken m
