@@ -141,6 +141,8 @@ class Alert(models.Model):
         indexes = (
             models.Index(fields=["owner", "id"], name="alert_owner"),
             models.Index(fields=["status", "id"], name="alert_status"),
+            models.Index(fields=["severity", "id"], name="alert_severity"),
+            models.Index(fields=["code", "id"], name="alert_code"),
             models.Index(fields=["assignee", "id"], condition=~Q(status="CLOSED"), name="alert_in_hand"),
         )
 

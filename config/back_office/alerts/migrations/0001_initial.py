@@ -235,6 +235,14 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="alert",
+            index=models.Index(fields=["severity", "id"], name="alert_severity"),
+        ),
+        migrations.AddIndex(
+            model_name="alert",
+            index=models.Index(fields=["code", "id"], name="alert_code"),
+        ),
+        migrations.AddIndex(
+            model_name="alert",
             index=models.Index(
                 condition=models.Q(("status", "CLOSED"), _negated=True), fields=["assignee", "id"], name="alert_in_hand"
             ),
