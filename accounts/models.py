@@ -63,6 +63,11 @@ class User(AbstractBaseUser, PermissionsMixin):
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     class Meta:
+        permissions = (
+            ("enter_back_office", "Can enter the back office"),
+            ("see_personal_data", "Can read clients' personal data in clear"),
+            ("administer_staff", "Can enlist staff, give them roles, and let them go"),
+        )
         constraints = (
             models.UniqueConstraint(Lower("email"), name="user_email"),
             models.UniqueConstraint(fields=["phone"], name="user_phone"),
