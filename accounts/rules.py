@@ -114,10 +114,21 @@ def _check(data: str) -> int:
 #: What each role may change, as Django's permissions; every role may look at everything the back office shows.
 ROLES: dict[str, tuple[str, ...]] = {
     "support": (),
-    "kyc": ("accounts.change_verification", "accounts.add_referrerchange", "accounts.change_referrerchange"),
-    "finance": ("wallets.change_deposit", "wallets.change_withdrawal"),
+    "kyc": (
+        "accounts.change_verification",
+        "accounts.add_referrerchange",
+        "accounts.change_referrerchange",
+        "accounts.see_personal_data",
+        "exports.add_export",
+    ),
+    "finance": (
+        "wallets.change_deposit",
+        "wallets.change_withdrawal",
+        "accounts.see_personal_data",
+        "exports.add_export",
+    ),
     "dealing": ("core.change_killswitch", "trading.change_instrument"),
-    "auditor": (),
+    "auditor": ("accounts.see_personal_data", "exports.add_export"),
     "admin": (
         "accounts.change_verification",
         "accounts.add_freeze",
@@ -132,4 +143,4 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 
 #: Rooms whose tables staff may look at.
-VIEWABLE_APPS = ("core", "wallets", "accounts", "trading", "referrals")
+VIEWABLE_APPS = ("core", "wallets", "accounts", "trading", "referrals", "exports")

@@ -191,7 +191,7 @@ def test_the_seal_notices_a_wallet_that_is_gone(day: Books, sealed: Seal) -> Non
     seal_ledger()
     corrupt("DELETE FROM wallets_wallet WHERE id = %s", idle)
     report = verification.verify_ledger()
-    assert [found.detail for found in report.breaks] == ["it was sealed and is gone"]
+    assert [found.detail for found in report.breaks] == ["its head was on record, and it is gone"]
 
 
 def test_taking_the_seal_out_of_the_database_does_not_help(day: Books, sealed: Seal) -> None:
