@@ -318,6 +318,9 @@ UNFOLD: dict[str, Any] = {
     "SIDEBAR": {"show_search": True, "navigation": "config.back_office.navigation.side_bar"},
 }
 
+#: A TrueType font for statements in scripts that the one we bring lacks (it has western Europe's), such as Noto Sans.
+STATEMENT_FONT = env.str("STATEMENT_FONT", default="")
+
 # --- Money ----------------------------------------------------------------------------------------------------------
 
 DEMO_FUNDING = Decimal(env.str("DEMO_FUNDING", default="10000.00"))

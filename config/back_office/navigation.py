@@ -56,6 +56,8 @@ SECTIONS: dict[str, tuple[Door, ...]] = {
         Door("core.AuditEvent", "Audit events", "history"),
         Door("core.IdempotencyKey", "Idempotency keys", "key"),
         Door("core.JobRun", "Jobs", "schedule"),
+        Door("exports.Export", "Exports", "folder_zip"),
+        Door("export_instrument", "Export an instrument", "download"),
     ),
 }
 

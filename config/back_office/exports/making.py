@@ -30,7 +30,9 @@ class ExportCommand(DeskCommand):
         """Put the export on record. :raises DomainError: if that is refused"""
         raise NotImplementedError
 
-    def run(self, *, subject: str, start: datetime, end: datetime, reason: str, output: Path, **_: Any) -> dict[str, Any]:
+    def run(
+        self, *, subject: str, start: datetime, end: datetime, reason: str, output: Path, **_: Any
+    ) -> dict[str, Any]:
         if output.exists():
             raise JobFailed(f"{output} exists already")
         actor = Actor.system(self.job.name)

@@ -74,9 +74,7 @@ def pack(
             raise ExportTookTooLong
         yield piece
     last = packer.archive.close()
-    exports.finish_export(
-        export_id=export.pk, rows=packer.rows, manifest_digest=packer.manifest_digest, actor=actor
-    )
+    exports.finish_export(export_id=export.pk, rows=packer.rows, manifest_digest=packer.manifest_digest, actor=actor)
     yield last
 
 

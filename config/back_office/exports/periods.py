@@ -34,6 +34,6 @@ class Period(NamedTuple):
 
 
 def read_moment(text: str) -> datetime:
-    """`2026-01-31`, or `2026-01-31T14:00:00+01:00`; without an offset it is UTC. :raises ValueError: if it is neither"""
+    """A day, or a moment with or without an offset; UTC if it has none. :raises ValueError: if it is neither"""
     moment = datetime.fromisoformat(text)
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
+from django.apps import apps
 from django.db.models import Exists, Field, Model, OuterRef, Q, QuerySet
 
 from accounts.models import ApiToken, Freeze, ReferrerChange, TradingAccount, User, Verification
@@ -38,9 +39,7 @@ from wallets.models import (
 )
 
 #: Columns that never leave the desk, whatever table they are in.
-WITHHELD = frozenset(
-    {"password", "is_superuser", "idempotency_digest", "number_encrypted", "number_hash"}
-)
+WITHHELD = frozenset({"password", "is_superuser", "idempotency_digest", "number_encrypted", "number_hash"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class Table:
     def rows(self, scope: Scope) -> QuerySet[Any, tuple[Any, ...]]:
         """The rows, in the order of their key, each as a tuple of `columns`."""
         chosen = self.concerns(scope) & self.during(scope)
-        return self.model._default_manager.filter(chosen).order_by("pk").values_list(*self.columns)
+        return QuerySet[Any](self.model).filter(chosen).order_by("pk").values_list(*self.columns)
 
 
 # --- Periods --------------------------------------------------------------------------------------------------------
@@ -138,7 +137,7 @@ def _theirs(scope: Scope) -> Q:
 
 
 def _with_their_money(key: str) -> Chosen:
-    """By the postings that moved one of the client's wallets, whoever asked for them: a transfer may come from others."""
+    """By the postings that moved one of the client's wallets, whoever asked for them: others send transfers too."""
 
     def chosen(scope: Scope) -> Q:
         entries = Entry.objects.filter(_theirs(scope) & _at("posted_at")(scope))
@@ -210,7 +209,13 @@ _CLIENT_TABLES = (
         _as_it_stands,
         "Every transaction that moved one of the client's wallets in the period, whoever asked for it.",
     ),
-    Table("entries", Entry, _theirs, _at("posted_at"), f"Legs in the client's wallets. {_happened('posted_at')}"),
+    Table(
+        "entries",
+        Entry,
+        _theirs,
+        _at("posted_at"),
+        f"Legs in the client's wallets, and the house's side of them. {_happened('posted_at')}",
+    ),
     Table("deposits", Deposit, _theirs, _alive("created_at", "updated_at", still=DEPOSITS_OPEN), ALIVE),
     Table("withdrawals", Withdrawal, _theirs, _alive("created_at", "updated_at", still=WITHDRAWALS_OPEN), ALIVE),
     Table(
@@ -265,7 +270,16 @@ def tables(scope: Scope) -> tuple[Table, ...]:
     """The tables of a client's export, or of an instrument's."""
     if scope.client is None:
         return _INSTRUMENT_TABLES
-    return _CLIENT_TABLES
+    return (*_CLIENT_TABLES, *_notes())
+
+
+def _notes() -> tuple[Table, ...]:
+    """What staff have noted about a client; their model stands above this module, so it is asked for by its name."""
+    try:
+        model = apps.get_model("clients", "ClientNote")
+    except LookupError:
+        return ()
+    return (Table("notes", model, _theirs, _at("created_at"), _happened("created_at")),)
 
 
 def wallets_of(client: UUID) -> QuerySet[Wallet]:

@@ -1,4 +1,4 @@
-"""Export everything about one client over a period into a zip that can be checked; for what is too large to download."""
+"""Export everything about one client over a period into a zip that can be checked."""
 
 from __future__ import annotations
 
