@@ -55,7 +55,7 @@ def examine(path: Path) -> Findings:
             manifest = json.loads(listed)
             flaws = [*_files(archive, manifest, listed), *_record(manifest, sha256(listed).digest())]
             heads = [
-                Head(UUID(head["wallet"]), head["version"], bytes.fromhex(head["head"]))
+                Head(UUID(str(head["wallet"])), int(head["version"]), bytes.fromhex(head["head"]))
                 for head in manifest["chain_heads"]
             ]
             with snapshot.of_one_moment():
@@ -114,7 +114,7 @@ def _digest(archive: zipfile.ZipFile, name: str, size: int) -> str | None:
 
 def _record(manifest: dict[str, Any], digest: bytes) -> Iterator[Flaw]:
     """The list is the one whose digest the desk noted when it made the export."""
-    export = Export.objects.filter(pk=UUID(manifest["export"])).first()
+    export = Export.objects.filter(pk=UUID(str(manifest["export"]))).first()
     if export is None:
         yield Flaw(MANIFEST, "the desk has no such export on record")
     elif export.manifest_digest is None:
@@ -127,7 +127,7 @@ def _seal(named: dict[str, Any] | None) -> Iterator[Flaw]:
     """The seal that the export names still stands in the database."""
     if named is None:
         return
-    seal = Seal.objects.filter(pk=UUID(named["id"])).first()
+    seal = Seal.objects.filter(pk=UUID(str(named["id"]))).first()
     if seal is None:
         yield Flaw(f"seal {named['id']}", "it is no longer in the database")
     elif bytes(seal.digest).hex() != named["digest"]:

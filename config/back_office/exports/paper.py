@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -51,8 +50,7 @@ def print_statement(statement: Statement, *, generated_at: datetime, with_addres
     rows = list(_rows(statement, with_address=with_address))
     per_page = int((_TOP - _BOTTOM) // _STEP)
     sheets = [rows[start : start + per_page] for start in range(0, len(rows), per_page)]
-    buffer = io.BytesIO()
-    canvas = Canvas(buffer, pagesize=A4, pageCompression=1)
+    canvas = Canvas("", pagesize=A4, pageCompression=1)
     canvas.setTitle(f"Statement of wallet {statement.wallet.number}")
     canvas.setAuthor(settings.UNFOLD["SITE_TITLE"])
     page = _Page(canvas)
@@ -61,8 +59,8 @@ def print_statement(statement: Statement, *, generated_at: datetime, with_addres
         for index, row in enumerate(sheet):
             row(page, _TOP - index * _STEP)
         canvas.showPage()
-    canvas.save()
-    return buffer.getvalue()
+    content: bytes = canvas.getpdfdata()
+    return content
 
 
 # --- Rows -----------------------------------------------------------------------------------------------------------

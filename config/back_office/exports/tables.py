@@ -120,6 +120,9 @@ def _received(scope: Scope) -> Q:
     return Q(id__gte=uuid7_at(scope.period.start, 0), id__lt=uuid7_at(scope.period.end, 0))
 
 
+#: What staff have noted about clients: a model of an app above this one, so it is asked for by its name.
+NOTES: str = "clients.ClientNote"
+
 STANDS = "As it was at the moment of the snapshot."
 
 
@@ -274,9 +277,9 @@ def tables(scope: Scope) -> tuple[Table, ...]:
 
 
 def _notes() -> tuple[Table, ...]:
-    """What staff have noted about a client; their model stands above this module, so it is asked for by its name."""
+    """The table of notes, where the desk keeps any."""
     try:
-        model = apps.get_model("clients", "ClientNote")
+        model = apps.get_model(NOTES)
     except LookupError:
         return ()
     return (Table("notes", model, _theirs, _at("created_at"), _happened("created_at")),)
