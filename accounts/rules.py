@@ -114,10 +114,23 @@ def _check(data: str) -> int:
 #: What each role may change, as Django's permissions; every role may look at everything the back office shows.
 ROLES: dict[str, tuple[str, ...]] = {
     "support": (),
-    "kyc": ("accounts.change_verification", "accounts.add_referrerchange", "accounts.change_referrerchange"),
-    "finance": ("wallets.change_deposit", "wallets.change_withdrawal"),
-    "dealing": ("core.change_killswitch", "trading.change_instrument"),
-    "auditor": (),
+    "kyc": (
+        "accounts.change_verification",
+        "accounts.add_referrerchange",
+        "accounts.change_referrerchange",
+        "dashboards.view_figure",
+    ),
+    "finance": (
+        "wallets.change_deposit",
+        "wallets.change_withdrawal",
+        "dashboards.view_figure",
+    ),
+    "dealing": (
+        "core.change_killswitch",
+        "trading.change_instrument",
+        "dashboards.view_figure",
+    ),
+    "auditor": ("dashboards.view_figure",),
     "admin": (
         "accounts.change_verification",
         "accounts.add_freeze",

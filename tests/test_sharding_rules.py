@@ -37,6 +37,8 @@ GLOBAL = {
     "referrals.BonusPolicy": "terms that are the same for everybody",
     "trading.Holiday": "days that are the same for everybody",
     "referrals.CommissionPlan": "terms that are the same for everybody",
+    "dashboards.FigureSet": "sums over all clients",
+    "dashboards.Figure": "sums over all clients",
 }
 
 #: Keys that are not made by `uuid7`.

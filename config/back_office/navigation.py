@@ -9,11 +9,16 @@ from django.apps import apps
 from django.http import HttpRequest
 from django.urls import reverse
 
+from config.back_office.dashboards import overview
 from config.back_office.pages import PAGES
 
 
 class Door(NamedTuple):
-    """A page by its name, or a model's list by its label (`wallets.Withdrawal`); icons are Material Symbols."""
+    """
+    A page by its name, or a model's list by its label (`wallets.Withdrawal`); icons are Material Symbols.
+
+    `index` is the first page, which shows the overview to whoever may see it.
+    """
 
     to: str
     title: str
@@ -22,6 +27,12 @@ class Door(NamedTuple):
 
 #: Section by section.
 SECTIONS: dict[str, tuple[Door, ...]] = {
+    "Overview": (
+        Door("index", "Overview", "dashboard"),
+        Door("dashboards_money", "Money", "payments"),
+        Door("dashboards_risk", "Risk", "monitoring"),
+        Door("dashboards_operations", "Operations", "speed"),
+    ),
     "Clients": (
         Door("accounts.User", "People", "group"),
         Door("accounts.TradingAccount", "Trading accounts", "account_balance_wallet"),
@@ -78,6 +89,8 @@ def _items(request: HttpRequest, doors: tuple[Door, ...]) -> Iterator[dict[str, 
 
 def _behind(to: str) -> tuple[str, str]:
     """Where a door leads, and the permission it takes."""
+    if to == "index":
+        return reverse("admin:index"), overview.PERMISSION
     if to in PAGES:
         return reverse(f"admin:{to}"), PAGES[to].permission
     options = apps.get_model(to)._meta

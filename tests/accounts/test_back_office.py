@@ -158,7 +158,7 @@ def test_roles_may_look_and_change_what_is_named(db: None) -> None:
     for role in rules.ROLES:
         user = enlist(role)
         may = {name for name in user.get_all_permissions() if ".view_" not in name}
-        assert may == set(rules.ROLES[role])
+        assert may == {name for name in rules.ROLES[role] if ".view_" not in name}
         assert user.has_perm("wallets.view_entry")
         assert not user.is_superuser
     assert not Permission.objects.filter(group__isnull=False, codename__startswith="delete_").exists()
