@@ -172,6 +172,8 @@ STORAGES = {
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
+DATETIME_FORMAT = "Y-m-d H:i:s"  # in the back office: to be compared and copied, whatever country one is from
+DATE_FORMAT = "Y-m-d"
 LANGUAGE_CODE = "en"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

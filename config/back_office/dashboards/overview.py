@@ -146,7 +146,7 @@ def latency_tiles(told: Told) -> list[Tile]:
 
 def _queue_tiles(told: Told) -> Iterable[Tile]:
     oldest = {one.label: one.value for one in told.latest("queue.oldest")}
-    for one in told.latest("queue.waiting"):
+    for one in sorted(told.latest("queue.waiting"), key=lambda one: (not one.value, one.label)):
         age = oldest.get(one.label)
         below = f"oldest {shapes.duration(age)}" if age is not None else "nobody waits"
         is_bad = age is not None and age > WAITING_MAX.total_seconds()

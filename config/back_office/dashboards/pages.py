@@ -129,7 +129,8 @@ def risk(request: HttpRequest) -> HttpResponseBase:
         live=_exposure(told, Environment.LIVE),
         demo=_exposure(told, Environment.DEMO),
         demo_levels=_levels_chart(told, Environment.DEMO),
-        stop_outs=_stop_outs(told),
+        stop_outs=_stop_outs(told, Environment.LIVE),
+        demo_stop_outs=_stop_outs(told, Environment.DEMO),
         stale=_stale(told),
     )
 
@@ -178,7 +179,7 @@ def _holdings(told: Told, environment: str) -> list[tuple[str, Sides, tuple[Deci
 
 
 def _exposure_chart(told: Told) -> Chart:
-    net = [(symbol, (long or ZERO) - (short or ZERO)) for symbol, _, (long, short) in _holdings(told, "LIVE")]
+    net = [(symbol, (long or ZERO) - (short or ZERO)) for symbol, _, (long, short) in _holdings(told, Environment.LIVE)]
     largest = sorted(net, key=lambda pair: -abs(pair[1]))[:12]
     return Chart(
         f"Net exposure, {COMMON}", [symbol for symbol, _ in largest], [Series("Net", [v for _, v in largest], TEAL)]
@@ -209,21 +210,20 @@ def _events_chart(told: Told) -> Chart:
     return Chart("Margin calls and stop-outs a day", shapes.days_as_labels(told.days), series)
 
 
-def _stop_outs(told: Told) -> Table:
-    events = sorted(told.latest("stop_out.equity"), key=lambda one: str(one.moment), reverse=True)
+def _stop_outs(told: Told, environment: str) -> Table:
+    events = sorted(
+        told.latest("stop_out.equity", environment=environment), key=lambda one: str(one.moment), reverse=True
+    )
     link = reverse("admin:trading_marginevent_changelist")
     rows = [
         [
             Cell(one.label, href=f"{link}?q={one.label}"),
-            Cell(one.environment, mark=f"desk-{one.environment.lower()}"),
             f"{one.moment:%Y-%m-%d %H:%M:%S}",
             f"{shapes.money(one.value, one.currency)} {one.currency}",
         ]
         for one in events
     ]
-    return Table(
-        ["Account", "", "When (UTC)", "Equity before"], rows, numbers_from=2, empty="No account was stopped out."
-    )
+    return Table(["Account", "When (UTC)", "Equity before"], rows, empty="No account was stopped out.")
 
 
 def _stale(told: Told) -> Table:

@@ -12,7 +12,7 @@ from config.back_office.figures import Reading
 from core import db
 
 #: Read in portions that stay far below the limit of a statement, however busy the day is.
-PORTION = timedelta(hours=1)
+PORTION = timedelta(hours=6)
 
 # By when it was posted, so a day's figures are the same whenever they are asked for: what is reversed later is of the
 # later day. The house's legs go by the wallet they are in, the clients' by their reason.

@@ -19,6 +19,7 @@ from trading.engine import MARGIN_CALL_LEVEL, STOP_OUT_LEVEL
 from trading.margin import Side
 from trading.market import Market
 from trading.models import MarginEvent
+from wallets.models import Environment
 
 #: What positions in different instruments are compared in.
 COMMON = "USD"
@@ -96,13 +97,13 @@ def exposure(_start: datetime, end: datetime) -> Iterator[Reading]:
     for holding in _holdings():
         sums[holding.environment, holding.symbol, holding.side] += holding.volume
         counts[holding.environment] += holding.positions
-    for (environment, symbol, side), volume in sorted(sums.items()):
+    for (environment, symbol, side), volume in sums.items():
         where: dict[str, Any] = {"environment": environment, "label": symbol}
         yield Reading(f"exposure.lots.{side.value}", volume, "lots", **where)
         value = _value(market, symbol, side, volume)
         if value is not None:
             yield Reading(f"exposure.value.{side.value}", value, COMMON, currency=COMMON, **where)
-    for environment, count in sorted(counts.items()):
+    for environment, count in counts.items():
         yield Reading("exposure.positions", count, "positions", environment=environment)
 
 
@@ -180,23 +181,21 @@ def margin_events(start: datetime, end: datetime) -> Iterator[Reading]:
 
 @figures.now("stop_outs")
 def stop_outs(_start: datetime, _end: datetime) -> Iterator[Reading]:
-    """The latest stop-outs, and what the account was worth before; of two of one account the later."""
-    latest = MarginEvent.objects.filter(kind=MarginEvent.Kind.STOP_OUT).order_by("-id")
-    told = set()
-    for event in latest.select_related("account")[:STOP_OUTS_SHOWN]:
-        account = event.account
-        if account.number in told:
-            continue
-        told.add(account.number)
-        yield Reading(
-            "stop_out.equity",
-            event.equity,
-            account.currency,
-            environment=account.environment,
-            currency=account.currency,
-            label=account.number,
-            moment=event.created_at,
-        )
+    """The latest stop-outs, and what each account was worth before; of two of one account the later."""
+    stopped = MarginEvent.objects.filter(kind=MarginEvent.Kind.STOP_OUT).select_related("account")
+    for environment in Environment.values:
+        latest = stopped.filter(account__environment=environment).order_by("-id")[:STOP_OUTS_SHOWN]
+        for event in {event.account_id: event for event in reversed(latest)}.values():
+            account = event.account
+            yield Reading(
+                "stop_out.equity",
+                event.equity,
+                account.currency,
+                environment=environment,
+                currency=account.currency,
+                label=account.number,
+                moment=event.created_at,
+            )
 
 
 @figures.now("prices")

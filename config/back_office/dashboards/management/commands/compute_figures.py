@@ -10,13 +10,12 @@ from typing import Any
 
 import structlog
 from django.db import Error as DatabaseFault
-from django.db import connection
 from django.utils import timezone
 
 from config.back_office.dashboards.models import FigureSet
 from config.back_office.dashboards.services import figures
 from config.back_office.figures import READERS, NothingToRead, Reader, Tells
-from core import snapshot
+from core import db, snapshot
 from core.commands import DeskCommand, JobFailed
 from core.errors import DomainError
 from trading.management.commands.purge_quotes import days
@@ -94,10 +93,11 @@ class Command(DeskCommand):
                 readings = list(reader.read(start, min(as_of, over)))
         except NothingToRead as nothing:
             note = str(nothing)
-        except (DatabaseFault, DomainError):
+        except (DatabaseFault, DomainError) as error:
+            if isinstance(error, DatabaseFault) and db.classify(error) is db.Fault.LINK_LOST:
+                raise  # the others cannot be read either
             logger.exception("config.figures.unreadable", source=reader.source, day=str(day))
             self.counts["failed"] += 1
-            connection.close_if_unusable_or_obsolete()
             return
         is_final = reader.tells is Tells.DAY and as_of >= over + SETTLED_AFTER
         figures.store_figures(
