@@ -172,8 +172,7 @@ STORAGES = {
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
-DATETIME_FORMAT = "Y-m-d H:i:s"  # in the back office: to be compared and copied, whatever country one is from
-DATE_FORMAT = "Y-m-d"
+FORMAT_MODULE_PATH = "config.formats"  # how dates are written in the back office
 LANGUAGE_CODE = "en"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

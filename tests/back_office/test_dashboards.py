@@ -377,7 +377,7 @@ def test_latency_is_read_from_what_all_processes_count(
 
 def test_counters_that_began_anew_count_from_there() -> None:
     key, other = ("desk_x_total", ()), ("desk_y_total", ())
-    before = {key: Decimal(10), other: Decimal(4)}
+    before: system.Samples = {key: Decimal(10), other: Decimal(4)}
     assert system.growth(before, {key: Decimal(3), other: Decimal(9)}) == {key: 3, other: 5}
 
 
@@ -525,6 +525,7 @@ def test_roles_see_what_is_theirs(clock: object, role: str, may: bool, compute: 
         assert client.post(f"/admin/{path}").status_code == (405 if may else 403)
     assert ("Sign-ups today" in page(client)) is may
     assert ("/admin/dashboards/risk" in page(client)) is may
+    assert ("desk-doors" in page(client)) is not may
 
 
 def test_sums_of_money_take_the_right_to_see_entries(clock: object, compute: Compute) -> None:

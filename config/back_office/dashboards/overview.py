@@ -70,7 +70,7 @@ def sources_of_now() -> list[str]:
 
 
 def add_board(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Called by the admin's first page; who may see no figures finds the list of what else there is."""
+    """Called by the admin's first page; who may see no figures finds the doors that are theirs."""
     if not request.user.has_perm(PERMISSION):
         return context
     may_see_money = request.user.has_perm(MONEY_PERMISSION)
@@ -124,8 +124,8 @@ def price_tiles(told: Told) -> list[Tile]:
     tiles = []
     if fresh or stale:
         newest = min(one.value for one in [*fresh, *stale])
-        below = f"{len(stale)} of {len(fresh) + len(stale)} open markets stale"
-        tiles.append(Tile("Age of the newest price", shapes.duration(newest), below, link, is_bad=bool(stale)))
+        below = f"of {len(fresh) + len(stale)} open markets; the newest is {shapes.duration(newest)} old"
+        tiles.append(Tile("Stale prices", str(len(stale)), below, link, is_bad=bool(stale)))
     behind, aside = told.first("risk.batches_behind"), told.first("risk.set_aside")
     if behind is not None and aside is not None:
         below = f"{shapes.number(aside.value)} accounts set aside"

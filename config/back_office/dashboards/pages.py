@@ -13,7 +13,7 @@ from django.utils import timezone
 from config.back_office.dashboards import overview, selectors, shapes
 from config.back_office.dashboards.readers.risk import COMMON, LEVELS
 from config.back_office.dashboards.selectors import ZERO, Ledger, Told
-from config.back_office.dashboards.shapes import BLUE, ORANGE, PURPLE, TEAL, Cell, Chart, Series, Table
+from config.back_office.dashboards.shapes import BLUE, ORANGE, PURPLE, TEAL, Cell, Chart, Row, Series, Table
 from config.back_office.pages import page, show
 from core.models import JobRun
 from wallets.models import Environment
@@ -72,7 +72,7 @@ def _money_table(told: Told, environment: str, currency: str) -> Table:
     spans = (told.days[-1:], told.days[-2:-1], told.days[-7:], told.days)
     columns = [selectors.ledger(told, environment, currency, days) for days in spans]
 
-    def row(title: str, amounts: Sequence[Decimal], mark: str = "") -> list[str | Cell]:
+    def row(title: str, amounts: Sequence[Decimal], mark: str = "") -> Row:
         return [Cell(title, mark=mark), *(Cell(shapes.money(amount, currency), mark=mark) for amount in amounts)]
 
     def client(reason: str) -> list[Decimal]:
@@ -136,7 +136,7 @@ def risk(request: HttpRequest) -> HttpResponseBase:
 
 
 def _exposure(told: Told, environment: str) -> Table:
-    rows: list[list[str | Cell]] = []
+    rows: list[Row] = []
     for symbol, lots, values in _holdings(told, environment):
         cells = [shapes.number(lots[0]), shapes.number(lots[1]), shapes.number(lots[0] - lots[1])]
         if None in values:
@@ -215,7 +215,7 @@ def _stop_outs(told: Told, environment: str) -> Table:
         told.latest("stop_out.equity", environment=environment), key=lambda one: str(one.moment), reverse=True
     )
     link = reverse("admin:trading_marginevent_changelist")
-    rows = [
+    rows: list[Row] = [
         [
             Cell(one.label, href=f"{link}?q={one.label}"),
             f"{one.moment:%Y-%m-%d %H:%M:%S}",
@@ -272,7 +272,7 @@ def _routes(told: Told) -> Table:
     found: dict[str, dict[str, Decimal]] = {}
     for one in told.latest(*(f"latency.{name}" for name in ("requests", "failed", "p50", "p95", "p99"))):
         found.setdefault(one.label, {})[one.name.removeprefix("latency.")] = one.value
-    rows = [
+    rows: list[Row] = [
         [
             Cell(route or "All requests", mark="" if route else "desk-sum"),
             shapes.number(facts["requests"]),
@@ -306,7 +306,7 @@ def _connections(told: Told) -> Table:
 def _jobs(told: Told) -> Table:
     bad = f"job.{JobRun.Status.FAILED.lower()}"
     link = reverse("admin:core_jobrun_changelist")
-    rows = [
+    rows: list[Row] = [
         [
             Cell(one.label, href=f"{link}?q={one.label}"),
             Cell(one.name.removeprefix("job."), mark="desk-bad" if one.name == bad else ""),

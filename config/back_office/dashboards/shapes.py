@@ -24,12 +24,15 @@ class Cell:
     mark: str = ""
 
 
+Row = Sequence[str | Cell]
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rows for `back_office/table.html`; from the column `numbers_from` on they are numbers, to be compared by eye."""
 
     headers: Sequence[str]
-    rows: Sequence[Sequence[str | Cell]]
+    rows: Sequence[Row]
     numbers_from: int = 1
     empty: str = "Nothing yet."
 
@@ -107,7 +110,8 @@ def number(value: Decimal) -> str:
 
 def duration(seconds: Decimal | int) -> str:
     """An age in its two largest units."""
-    left, parts = int(seconds), []
+    left = int(seconds)
+    parts: list[str] = []
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count or (unit == "s" and not parts):
