@@ -259,13 +259,16 @@ def operations(request: HttpRequest) -> HttpResponseBase:
 
 
 def _queues(told: Told) -> Table:
-    oldest = {one.label: one for one in told.latest("queue.oldest")}
-    rows = []
-    for one in told.latest("queue.waiting"):
-        age = oldest.get(one.label)
-        since = f"{age.moment:%Y-%m-%d %H:%M}" if age and age.moment else "–"
-        rows.append([one.label, shapes.number(one.value), shapes.duration(age.value) if age else "–", since])
-    return Table(["Queue", "Waiting", "Oldest has waited", "Since (UTC)"], rows)
+    oldest = {one.label: one.value for one in told.latest("queue.oldest")}
+    rows = [
+        [
+            one.label,
+            shapes.number(one.value),
+            shapes.duration(oldest[one.label]) if one.label in oldest else "–",
+        ]
+        for one in told.latest("queue.waiting")
+    ]
+    return Table(["Queue", "Waiting", "Oldest has waited"], rows)
 
 
 def _routes(told: Told) -> Table:
