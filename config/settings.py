@@ -9,6 +9,7 @@ from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 # --- Reading the environment --------------------------------------------------------------------------------------
 
@@ -313,6 +314,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": "Back office",
     "SITE_SYMBOL": "account_balance",
     "SITE_URL": "/admin/",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("back_office/icon.svg")}],
     "SHOW_HISTORY": False,  # Django's own log of changes is empty: nothing is changed by form
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {"show_search": True, "navigation": "config.back_office.navigation.side_bar"},
