@@ -15,6 +15,8 @@ from unfold.admin import ModelAdmin
 from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from core import lists
+from core.audit import ActorKind
 from core.errors import DomainError
 from core.models import AuditEvent, IdempotencyKey, JobRun, KillSwitch, ThrottleWindow
 
@@ -35,6 +37,8 @@ class ReadOnlyAdmin(ModelAdmin):
     """Shows every field of the rows and lets nobody add, change or delete one, superusers included."""
 
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ()
     list_per_page = 50
     paginator = CappedPaginator
     actions: Any = ()
@@ -48,6 +52,18 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[lists.ListInItsOrder]:
+        return lists.ListInItsOrder
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """By what was typed as a whole, where every field of the search is one that has to be equal (`=number`)."""
+        fields = self.get_search_fields(request)
+        if not search_term or not all(field.startswith("=") for field in fields):
+            return super().get_search_results(request, queryset, search_term)
+        return lists.search(queryset, [field[1:] for field in fields], search_term), False
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Only the actions a subclass names itself: the site's bulk delete is never among them."""
@@ -90,7 +106,7 @@ def act_on_each(
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "action", "actor_kind", "actor_id", "owner", "object_type", "object_id", "reason")
-    list_filter = ("actor_kind",)
+    list_filter = (("actor_kind", lists.fixed(*ActorKind)),)
     search_fields = ("=owner", "=object_id", "=action")
     search_help_text = "A client's id, an object's id, or an action's whole name"
 

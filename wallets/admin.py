@@ -10,9 +10,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from core import lists
 from core.admin import ReadOnlyAdmin, ReasonForm, act_on_each
 from core.api.requests import actor_of
+from core.audit import ActorKind
 from core.errors import DomainError
+from core.money import CURRENCIES
 from wallets.models import (
     BankAccount,
     Deposit,
@@ -40,7 +43,7 @@ class WalletAdmin(ReadOnlyAdmin):
 @admin.register(LedgerTransaction)
 class LedgerTransactionAdmin(ReadOnlyAdmin):
     list_display = ("posted_at", "type", "environment", "owner_id", "actor_kind", "actor_id", "reason", "reference")
-    list_filter = ("type", "environment", "actor_kind")
+    list_filter = ("type", "environment", ("actor_kind", lists.fixed(*ActorKind)))
     search_fields = ("=id", "=owner__id", "=request_id")
     search_help_text = "A transaction's id, a client's id, or a request's"
     exclude = ("idempotency_digest",)
@@ -49,7 +52,7 @@ class LedgerTransactionAdmin(ReadOnlyAdmin):
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyAdmin):
     list_display = ("posted_at", "reason", "wallet", "amount", "currency", "balance_after", "wallet_version")
-    list_filter = ("reason", "currency")
+    list_filter = ("reason",)
     list_select_related = ("wallet",)
     search_fields = ("=transaction__id", "=wallet__number", "=owner__id")
     search_help_text = "A transaction's id, a wallet's number, or a client's id"
@@ -66,7 +69,7 @@ class UnfoldedLegAdmin(ReadOnlyAdmin):
 @admin.register(Transfer)
 class TransferAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "source", "target", "amount", "currency", "owner_id")
-    list_filter = ("currency",)
+    list_filter = (("currency", lists.fixed(*CURRENCIES)),)
     list_select_related = ("source", "target")
     search_fields = ("=id", "=owner__id", "=transaction__id")
     search_help_text = "A transfer's id, a client's id, or a transaction's"

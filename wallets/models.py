@@ -167,6 +167,16 @@ class LedgerTransaction(models.Model):
                 name="ledgertransaction_reversal_names_its_original",
             ),
         )
+        # For the lists of staff. What trading posts all day is found without an index, and costs none.
+        indexes = (
+            models.Index(
+                fields=["type", "id"], condition=~Q(type__in=["OPEN", "CLOSE"]), name="ledgertransaction_type"
+            ),
+            models.Index(
+                fields=["actor_kind", "id"], condition=~Q(actor_kind="CLIENT"), name="ledgertransaction_actor_kind"
+            ),
+            models.Index(fields=["request_id"], condition=~Q(request_id=""), name="ledgertransaction_request_id"),
+        )
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
@@ -241,7 +251,13 @@ class Entry(models.Model):
             ),
             models.UniqueConstraint(fields=["wallet", "owner", "wallet_version"], name="entry_wallet_version"),
         )
-        indexes = (models.Index(fields=["owner", "id"], name="entry_owner"),)
+        indexes = (
+            models.Index(fields=["owner", "id"], name="entry_owner"),
+            # For the list of staff: what is rare among the entries of trading.
+            models.Index(
+                fields=["reason", "id"], condition=~Q(reason__in=["TRADE_PNL", "COMMISSION"]), name="entry_reason"
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.reason} {self.amount} {self.currency}"

@@ -25,4 +25,6 @@ def test_a_column_that_nothing_fills_is_named() -> None:
     script = big_desk.SCRIPT.read_text()
     big_desk.require_every_column(script)
     with pytest.raises(LookupError, match="amount, currency of wallets_entry"):
-        big_desk.require_every_column(script.replace("currency, amount, reason, balance_after", "reason, balance_after"))
+        big_desk.require_every_column(
+            script.replace("currency, amount, reason, balance_after", "reason, balance_after")
+        )

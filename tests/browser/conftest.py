@@ -64,11 +64,12 @@ def visit(browser: Any, live_desk: LiveDesk, committed_db: Clone) -> Iterator[Ca
 @pytest.fixture
 def sign_in(visit: Callable[[], Visit]) -> SignIn:
     """Opens a window for a new member of staff: password, code, and in."""
+    from tests import factories
     from tests.browser.visit import enlist
 
     def go(role: str, number: int = 1) -> Visit:
         opened, key = visit(), secrets.token_bytes(20)
-        opened.log_in(enlist(role, key=key, number=number), key)
+        opened.log_in(enlist(role, key=key, number=number).email, factories.PASSWORD, key)
         assert "/login/" not in opened.page.url, opened.text()
         return opened
 

@@ -33,7 +33,7 @@ def decide(office: Visit, action: str, reason: str) -> str:
 
 
 def test_a_large_withdrawal_takes_two_people(sign_in: SignIn) -> None:
-    client, withdrawal = asked_for(LARGE)
+    _, withdrawal = asked_for(LARGE)
     first, second = sign_in("finance", 1), sign_in("finance", 2)
     assert "1 taken into review" in decide(first, "Take into review", "Looks right")
     assert "1 approved" in decide(first, "Approve", "Name matches")
