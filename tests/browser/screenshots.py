@@ -33,6 +33,13 @@ FOLDER = environment.ROOT / "docs" / "screenshots"
 BYTES_MAX = 300_000
 BATCHES = 60
 SEED = 5
+NEWCOMERS = (
+    ("Erin Evans", "GB"),
+    ("Femi Okafor", "ZA"),
+    ("Gia Rossi", "IT"),
+    ("Hugo Silva", "BR"),
+    ("Ines Costa", "ES"),
+)
 SYMBOLS = ("EURUSD", "GBPUSD", "USDJPY", "BTCUSD", "ETHUSD")
 #: What an installation runs at night, as far as this one has it.
 NIGHTLY = (
@@ -116,13 +123,14 @@ def trade(rng: random.Random) -> None:
     alice = User.objects.with_email("alice@example.com").get()
     clients = [
         make_client(
-            name=name, email=f"{name.split()[0].lower()}@example.com", country=country, balance=Decimal(0),
-            referred_by=alice if number % 2 else None,
+            name=name,
+            email=f"{name.split()[0].lower()}@example.com",
+            country=country,
+            balance=Decimal(0),
+            referred_by=alice,
         )
-        for number, (name, country) in enumerate(
-            [("Erin Evans", "GB"), ("Femi Okafor", "ZA"), ("Gia Rossi", "IT"), ("Hugo Silva", "BR"), ("Ines Costa", "ES")]
-        )
-    ]  # fmt: skip
+        for name, country in NEWCOMERS
+    ]
     for client in clients:
         amount = rng.choice(["3000.00", "9500.00", "24000.00"])
         assert deposit(client, amount).status_code == 201
