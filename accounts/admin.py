@@ -8,29 +8,60 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from accounts import rules, selectors
-from accounts.models import ApiToken, Freeze, ReferrerChange, TradingAccount, User, Verification
+from accounts.models import ApiToken, Freeze, ReferrerChange, StaffSession, TradingAccount, User, Verification
 from accounts.services import freezes, referrers, verifications
 from core.admin import ReadOnlyAdmin, ReasonForm, act_on_each
 from core.api.requests import actor_of
+from core.masking import masked_email, masked_phone, withheld
 
 
 class PersonForm(ReasonForm):
-    """The reason, and for one of the actions a referral code."""
+    """The reason; for a freeze its end, and for another referrer their code."""
 
+    until = forms.DateTimeField(
+        required=False,
+        label="Frozen until (UTC; empty: until it is lifted):",
+        widget=UnfoldAdminTextInputWidget({"type": "datetime-local"}),
+    )
     code = forms.CharField(required=False, max_length=16, label="Referral code of the new referrer:")
 
 
 @admin.register(User)
 class UserAdmin(ReadOnlyAdmin):
-    list_display = ("email", "name", "country", "is_staff", "is_active", "email_confirmed_at", "created_at")
+    list_display = ("client", "email", "name", "country", "is_staff", "is_active", "email_confirmed_at", "created_at")
+    list_display_links = ("email",)
     list_filter = ("is_staff", "is_active")
-    search_fields = ("=id", "=email", "=phone", "=referral_code")
-    search_help_text = "An id, an email address in lower case, a phone number, or a referral code"
+    search_fields = ("=id", "=number", "=email", "=phone", "=referral_code")
+    search_help_text = "An id, a client's number, an email address in lower case, a phone number, or a referral code"
     exclude = ("password",)
+    personal = {"email": masked_email, "phone": masked_phone, "date_of_birth": withheld, "address": withheld}
     action_form = PersonForm
     actions = ("freeze_login", "freeze_trading", "freeze_deposits", "freeze_withdrawals", "propose_referrer")
+
+    @admin.display(description="Number")
+    def client(self, row: User) -> str:
+        """A link to the client's page, where there is one; staff have neither page nor number."""
+        if row.number is None:
+            return "–"
+        try:
+            return format_html(
+                '<a class="text-link" href="{}">{}</a>', reverse("admin:client", args=[row.pk]), row.number
+            )
+        except NoReverseMatch:
+            return row.number
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[User], search_term: str
+    ) -> tuple[QuerySet[User], bool]:
+        """An address by the index that keeps it unique, which is on its small letters."""
+        if "@" in search_term:
+            return queryset.filter(pk__in=User.objects.with_email(search_term.strip())), False
+        return super().get_search_results(request, queryset, search_term)
 
     def has_freeze_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.add_freeze")
@@ -52,8 +83,12 @@ class UserAdmin(ReadOnlyAdmin):
         self._freeze(request, rows, Freeze.Scope.WITHDRAWALS)
 
     def _freeze(self, request: HttpRequest, rows: QuerySet[User], scope: str) -> None:
+        until = PersonForm.base_fields["until"].clean(request.POST.get("until"))
+
         def act(row: User, reason: str) -> object:
-            return freezes.place_freeze(owner=row.pk, scope=scope, reason=reason, actor=actor_of(request))
+            return freezes.place_freeze(
+                owner=row.pk, scope=scope, reason=reason, expires_at=until, actor=actor_of(request)
+            )
 
         act_on_each(self, request, rows, act, "frozen")
 
@@ -130,6 +165,7 @@ class VerificationAdmin(ReadOnlyAdmin):
     list_select_related = ("owner", "reviewed_by")
     search_fields = ("=id", "=owner__id")
     search_help_text = "A verification's id, or a client's"
+    personal = {"documents": withheld}
     action_form = ReasonForm
     actions = ("start_review", "approve", "reject", "ask_for_more")
 
@@ -176,7 +212,7 @@ class FreezeAdmin(ReadOnlyAdmin):
     def has_lift_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.change_freeze")
 
-    @admin.action(description="Lift", permissions=["lift"])
+    @admin.action(description="Lift what somebody else has placed", permissions=["lift"])
     def lift(self, request: HttpRequest, rows: QuerySet[Freeze]) -> None:
         def act(row: Freeze, reason: str) -> object:
             return freezes.lift_freeze(freeze_id=row.pk, reason=reason, actor=actor_of(request))
@@ -190,4 +226,14 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     list_select_related = ("owner",)
     search_fields = ("=id", "=prefix", "=owner__id")
     search_help_text = "A token's id or prefix, or a client's id"
+    exclude = ("digest",)
+    personal = {"addresses": withheld}
+
+
+@admin.register(StaffSession)
+class StaffSessionAdmin(ReadOnlyAdmin):
+    list_display = ("started_at", "owner", "address", "user_agent", "seen_at", "ended_at", "ended_by", "reason")
+    list_select_related = ("owner", "ended_by")
+    search_fields = ("=id", "=owner__id", "=address")
+    search_help_text = "A session's id, a member of staff's, or an IP address"
     exclude = ("digest",)

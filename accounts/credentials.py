@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.core.exceptions import ValidationError
+from django.utils.crypto import salted_hmac
 
-from accounts.models import ApiToken, User
+from accounts.models import ApiToken, StaffSession, User
 from core import db, throttling
 from core.errors import DomainError
 
@@ -234,3 +236,43 @@ def revoke_tokens(*, owner: UUID, now: datetime) -> int:
     """End every token of a person inside the caller's transaction, and return how many it was."""
     db.require_transaction()
     return ApiToken.objects.filter(owner_id=owner, revoked_at__isnull=True).update(revoked_at=now)
+
+
+# --- Sessions in the back office --------------------------------------------------------------------------------------
+
+
+def session_digest(key: str) -> bytes:
+    """What is stored of a session's key, for the reason tokens are."""
+    return sha256(key.encode()).digest()
+
+
+def end_staff_sessions(*, owner: UUID, ended_by: UUID, reason: str, now: datetime) -> int:
+    """Log a member of staff out everywhere inside the caller's transaction, and return of how many sessions."""
+    db.require_transaction()
+    open_ = StaffSession.objects.filter(owner_id=owner, ended_at__isnull=True)
+    return open_.update(ended_at=now, ended_by_id=ended_by, reason=reason)
+
+
+# --- Recovery codes ---------------------------------------------------------------------------------------------------
+
+_RECOVERY_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # nothing that is easily misread
+_RECOVERY_CHARACTERS = 12
+#: What fits the library's column for codes: 96 bits, of a code that has 59.
+_RECOVERY_DIGEST_CHARACTERS = 16
+
+
+def new_recovery_code() -> str:
+    """A code to write down: `xxxx-xxxx-xxxx`, 59 random bits."""
+    drawn = "".join(secrets.choice(_RECOVERY_ALPHABET) for _ in range(_RECOVERY_CHARACTERS))
+    return "-".join(drawn[start : start + 4] for start in range(0, _RECOVERY_CHARACTERS, 4))
+
+
+def recovery_digest(code: str) -> str:
+    """
+    What is stored of a recovery code, however it was typed.
+
+    Keyed by the desk's secret, so that who steals the table alone cannot try codes against it.
+    """
+    typed = code.replace("-", "").replace(" ", "").lower()
+    keyed = salted_hmac("accounts.credentials.recovery", typed, algorithm="sha256").digest()
+    return urlsafe_b64encode(keyed).decode()[:_RECOVERY_DIGEST_CHARACTERS]

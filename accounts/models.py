@@ -8,14 +8,22 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Lower
+from django.db.models import F, Func, Q
+from django.db.models.functions import Collate, Lower
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
-from core.ids import uuid7
+from core.ids import HOUSE, uuid7
+from core.masking import masked_email
 from core.money import CURRENCIES
 from wallets.models import Environment, Wallet
+
+
+class NextClientNumber(Func):
+    """A number like C10000001 that no other client has; the database gives it out as the row is inserted."""
+
+    template = "('C' || nextval('accounts_client_number_seq'))"
+    output_field = models.CharField()
 
 
 class UserManager(BaseUserManager["User"]):
@@ -30,6 +38,8 @@ class UserManager(BaseUserManager["User"]):
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
         user = self.model(email=email.strip().lower(), **fields)
+        if user.is_staff:
+            user.number = None
         user.set_password(password)
         user.save(using=self._db)
         return user
@@ -42,6 +52,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     """A person who logs in with an email address: a client, or a member of staff."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    number = models.CharField(  # noqa: DJ001  # NULL: staff and the house have none, exempt from UNIQUE
+        max_length=20,
+        null=True,
+        db_default=NextClientNumber(),
+        help_text="What a client says on the telephone.",
+    )
     email = models.EmailField(max_length=254)
     name = models.CharField(max_length=140, blank=True)
     phone = models.CharField(max_length=16, null=True)  # noqa: DJ001  # NULL: staff have none, exempt from UNIQUE
@@ -63,7 +79,16 @@ class User(AbstractBaseUser, PermissionsMixin):
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     class Meta:
+        permissions = (
+            ("enter_back_office", "Can enter the back office"),
+            ("see_personal_data", "Can read clients' personal data in clear"),
+            ("administer_staff", "Can enlist staff, give them roles, and let them go"),
+        )
         constraints = (
+            models.UniqueConstraint(fields=["number"], condition=Q(number__isnull=False), name="user_number"),
+            models.CheckConstraint(
+                condition=Q(number__isnull=True) | (Q(is_staff=False) & ~Q(id=HOUSE)), name="user_number_is_a_clients"
+            ),
             models.UniqueConstraint(Lower("email"), name="user_email"),
             models.UniqueConstraint(fields=["phone"], name="user_phone"),
             models.UniqueConstraint(fields=["referral_code"], name="user_referral_code"),
@@ -71,9 +96,20 @@ class User(AbstractBaseUser, PermissionsMixin):
                 condition=Q(referred_by__isnull=True) | ~Q(referred_by=F("id")), name="user_does_not_refer_themselves"
             ),
         )
+        indexes = (
+            # By code point, so that a range of them is all names with one beginning.
+            models.Index(Collate(Lower("name"), "C"), "id", name="user_name"),
+            models.Index(fields=["referred_by", "id"], name="user_referees"),
+        )
 
     def __str__(self) -> str:
-        return self.email
+        """Whoever may look at a client's orders may read this, and not everybody of them an address in clear."""
+        address = masked_email(self.email)
+        return f"{self.name} ({address})" if self.name else address
+
+    def get_full_name(self) -> str:
+        """What the admin calls who is signed in."""
+        return self.name
 
 
 class ReferrerChange(models.Model):
@@ -223,7 +259,14 @@ class Verification(models.Model):
                 name="verification_reviewer_is_not_its_owner",
             ),
         )
-        indexes = (models.Index(fields=["owner", "id"], name="verification_owner"),)
+        indexes = (
+            models.Index(fields=["owner", "id"], name="verification_owner"),
+            models.Index(
+                fields=["submitted_at", "id"],
+                condition=Q(status__in=["SUBMITTED", "IN_REVIEW"]),
+                name="verification_waiting",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.owner_id} {self.status}"
@@ -255,6 +298,15 @@ class Freeze(models.Model):
                 fields=["owner", "scope"], condition=Q(lifted_at__isnull=True), name="freeze_one_in_force"
             ),
             models.CheckConstraint(condition=~Q(reason=""), name="freeze_has_a_reason"),
+            # The desk itself lifts what has run out, whoever placed it.
+            models.CheckConstraint(
+                condition=Q(lifted_at__isnull=True, lifted_by__isnull=True)
+                | (
+                    Q(lifted_at__isnull=False, lifted_by__isnull=False)
+                    & (Q(lifted_by=HOUSE) | ~Q(lifted_by=F("placed_by")))
+                ),
+                name="freeze_is_lifted_by_somebody_else",
+            ),
         )
 
     def __str__(self) -> str:
@@ -284,7 +336,43 @@ class ApiToken(models.Model):
     revoked_at = models.DateTimeField(null=True)
 
     class Meta:
-        indexes = (models.Index(fields=["owner", "id"], name="apitoken_owner"),)
+        indexes = (
+            models.Index(fields=["owner", "id"], name="apitoken_owner"),
+            models.Index(fields=["prefix"], name="apitoken_prefix"),
+        )
 
     def __str__(self) -> str:
         return f"{self.prefix}…"
+
+
+class StaffSession(models.Model):
+    """
+    One person's stay in the back office, from log-in to whatever ended it.
+
+    `digest` is of the session's key: who reads this table cannot step into somebody's session. `reason` says what ended
+    it, `ended_by` who did; nobody did if it lapsed.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="staff_sessions")
+    digest = models.BinaryField(max_length=32, unique=True)
+    address = models.GenericIPAddressField(null=True)
+    user_agent = models.CharField(max_length=200, blank=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now, help_text="To the minute.")
+    ended_at = models.DateTimeField(null=True)
+    ended_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True) | ~Q(reason=""), name="staffsession_ended_for_a_reason"
+            ),
+        )
+        indexes = (models.Index(fields=["owner", "id"], name="staffsession_owner"),)
+
+    def __str__(self) -> str:
+        return f"{self.address} {self.started_at:%Y-%m-%d %H:%M}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from datetime import date
+from typing import NamedTuple
 
 from core.errors import DomainError
 
@@ -111,25 +112,158 @@ def _check(data: str) -> int:
 
 # --- Staff ----------------------------------------------------------------------------------------------------------
 
-#: What each role may change, as Django's permissions; every role may look at everything the back office shows.
-ROLES: dict[str, tuple[str, ...]] = {
-    "support": (),
-    "kyc": ("accounts.change_verification", "accounts.add_referrerchange", "accounts.change_referrerchange"),
-    "finance": ("wallets.change_deposit", "wallets.change_withdrawal"),
-    "dealing": ("core.change_killswitch", "trading.change_instrument"),
-    "auditor": (),
-    "admin": (
-        "accounts.change_verification",
-        "accounts.add_freeze",
-        "accounts.change_freeze",
-        "accounts.add_referrerchange",
-        "accounts.change_referrerchange",
-        "core.change_killswitch",
-        "wallets.change_deposit",
-        "wallets.change_withdrawal",
-        "trading.change_instrument",
+
+class Role(NamedTuple):
+    """
+    What one role may look at, and what it may do.
+
+    `views` names tables (`wallets.withdrawal`), all of an app's (`trading.*`), or all of the desk's (`*`). `does` names
+    permissions in full (`wallets.change_withdrawal`); to be allowed to change something is to be allowed to look at it.
+    """
+
+    views: tuple[str, ...]
+    does: tuple[str, ...]
+
+
+#: The permission matrix. Nobody has more than this, and `define_roles` refuses to start from a name that means nothing.
+ROLES: dict[str, Role] = {
+    # Answers the telephone: sees what a client asks about, but neither where they live nor how to reach them.
+    "support": Role(
+        views=(
+            "accounts.user",
+            "accounts.tradingaccount",
+            "accounts.verification",
+            "accounts.freeze",
+            "wallets.wallet",
+            "wallets.entry",
+            "wallets.ledgertransaction",
+            "wallets.transfer",
+            "wallets.deposit",
+            "wallets.withdrawal",
+            "wallets.bankaccount",
+            "trading.order",
+            "trading.position",
+            "trading.deal",
+            "trading.swap",
+            "trading.marginevent",
+            "trading.instrument",
+            "referrals.commission",
+            "referrals.signupbonus",
+            "clients.clientnote",
+        ),
+        does=(
+            "accounts.enter_back_office",
+            "clients.add_clientnote",
+        ),
+    ),
+    # Knows who a client is, and stops them.
+    "kyc": Role(
+        views=(
+            "accounts.user",
+            "accounts.tradingaccount",
+            "accounts.verification",
+            "accounts.freeze",
+            "accounts.referrerchange",
+            "accounts.apitoken",
+            "wallets.*",
+            "trading.*",
+            "referrals.*",
+            "core.auditevent",
+            "clients.clientnote",
+            "alerts.alert",
+            "alerts.alertrule",
+            "alerts.alertnote",
+            "exports.export",
+            "dashboards.figure",
+            "dashboards.figureset",
+        ),
+        does=(
+            "accounts.enter_back_office",
+            "accounts.see_personal_data",
+            "accounts.change_verification",
+            "accounts.add_freeze",
+            "accounts.change_freeze",
+            "accounts.add_referrerchange",
+            "accounts.change_referrerchange",
+            "clients.add_clientnote",
+            "alerts.change_alert",
+            "alerts.add_alertnote",
+            "exports.add_export",
+        ),
+    ),
+    # Lets money in and out.
+    "finance": Role(
+        views=(
+            "accounts.user",
+            "accounts.tradingaccount",
+            "accounts.verification",
+            "accounts.freeze",
+            "accounts.referrerchange",
+            "wallets.*",
+            "trading.*",
+            "referrals.*",
+            "core.auditevent",
+            "core.idempotencykey",
+            "core.jobrun",
+            "core.killswitch",
+            "clients.clientnote",
+            "alerts.alert",
+            "alerts.alertnote",
+            "exports.export",
+            "dashboards.figure",
+            "dashboards.figureset",
+            "reconciliation.*",
+        ),
+        does=(
+            "accounts.enter_back_office",
+            "accounts.see_personal_data",
+            "wallets.change_deposit",
+            "wallets.change_withdrawal",
+            "wallets.add_adjustment",
+            "wallets.change_adjustment",
+            "referrals.change_commission",
+            "reconciliation.change_break",
+            "clients.add_clientnote",
+            "alerts.add_alertnote",
+            "exports.add_export",
+        ),
+    ),
+    # Runs the market, and knows accounts rather than people.
+    "dealing": Role(
+        views=(
+            "accounts.user",
+            "accounts.tradingaccount",
+            "accounts.freeze",
+            "accounts.verification",
+            "wallets.wallet",
+            "wallets.entry",
+            "wallets.ledgertransaction",
+            "trading.*",
+            "core.jobrun",
+            "core.killswitch",
+            "clients.clientnote",
+            "dashboards.figure",
+            "dashboards.figureset",
+        ),
+        does=(
+            "accounts.enter_back_office",
+            "core.change_killswitch",
+            "trading.change_instrument",
+            "clients.add_clientnote",
+        ),
+    ),
+    # Reads everything and writes nothing.
+    "auditor": Role(
+        views=("*",),
+        does=(
+            "accounts.enter_back_office",
+            "accounts.see_personal_data",
+            "exports.add_export",
+        ),
+    ),
+    # People only: who works here and how they get in. No money, and no decision about a client.
+    "admin": Role(
+        views=("accounts.user", "accounts.apitoken", "accounts.staffsession"),
+        does=("accounts.enter_back_office", "accounts.see_personal_data", "accounts.administer_staff"),
     ),
 }
-
-#: Rooms whose tables staff may look at.
-VIEWABLE_APPS = ("core", "wallets", "accounts", "trading", "referrals")

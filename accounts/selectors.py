@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
+from django_otp.plugins.otp_static.models import StaticToken
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from accounts.models import ApiToken, Freeze, ReferrerChange, TradingAccount, User, Verification
+from accounts.models import ApiToken, Freeze, ReferrerChange, StaffSession, TradingAccount, User, Verification
 from core import db
 from wallets.models import GATED_KINDS, Environment, Wallet
 
@@ -54,6 +56,31 @@ def scopes_frozen(owner: UUID) -> list[str]:
 def freezes_due(now: datetime) -> QuerySet[Freeze]:
     """Freezes in force whose time is over."""
     return Freeze.objects.filter(lifted_at__isnull=True, expires_at__lte=now).order_by("expires_at", "id")
+
+
+# --- Staff ----------------------------------------------------------------------------------------------------------
+
+
+def staff_members() -> QuerySet[User]:
+    """Whoever works here or did, with their roles and `has_second_factor`; those who do come first."""
+    device = TOTPDevice.objects.filter(user_id=OuterRef("pk"), confirmed=True)
+    members = User.objects.filter(is_staff=True).prefetch_related("groups")
+    return members.annotate(has_second_factor=Exists(device)).order_by("-is_active", "email")
+
+
+def staff_session(digest: bytes) -> StaffSession | None:
+    """The session that has this key."""
+    return StaffSession.objects.filter(digest=digest).first()
+
+
+def staff_sessions() -> QuerySet[StaffSession]:
+    """Everybody's sessions in the back office, newest first."""
+    return StaffSession.objects.select_related("owner", "ended_by").order_by("-id")
+
+
+def recovery_codes_left(owner: UUID) -> int:
+    left: int = StaticToken.objects.filter(device__user_id=owner, device__confirmed=True).count()
+    return left
 
 
 # --- Who referred whom ----------------------------------------------------------------------------------------------
@@ -164,6 +191,7 @@ def person_document(user: User) -> dict[str, Any]:
     """A person as they see themselves."""
     return {
         "id": user.id,
+        "number": user.number,
         "email": user.email,
         "email_confirmed": user.email_confirmed_at is not None,
         "name": user.name,

@@ -267,9 +267,10 @@ class AddressSummary(serializers.Serializer[Any]):
 
 
 class PersonSummary(serializers.Serializer[Any]):
-    """A person as they see themselves."""
+    """A person as they see themselves; `number` is what they say on the telephone."""
 
     id = StrictUUIDField()
+    number = TextField(max_length=20, allow_null=True)
     email = TextField(max_length=254)
     email_confirmed = StrictBooleanField()
     name = TextField(max_length=140)

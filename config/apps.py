@@ -9,4 +9,5 @@ class BackOfficeConfig(AdminConfig):
 
     def ready(self) -> None:
         super().ready()
-        autodiscover_modules("pages")  # pages beside the lists: see `config/back_office/pages.py`
+        # Pages and figures beside the lists: see `config/back_office/pages.py` and `figures.py`.
+        autodiscover_modules("pages", "figures")

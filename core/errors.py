@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 #: Every refusal this system can give, by its stable code. Filled as the classes are declared; it feeds the exception
-#: handler, the OpenAPI document and the public catalogue.
+#: handler, the OpenAPI document and, as far as clients may know of them, the public catalogue.
 REGISTRY: dict[str, type[DomainError]] = {}
 
 
@@ -18,13 +18,14 @@ class DomainError(Exception):
 
     `message` is a `str.format` template over the keyword arguments, which also travel as numbers in `context`.
     A *final* refusal is a business answer: it is stored under its idempotency key and never turns into a yes by asking
-    again. The others (not found, busy, malformed) leave the key free.
+    again. The others (not found, busy, malformed) leave the key free. One that is not *public* is known to staff alone.
     """
 
     code: ClassVar[str] = "ERROR"
     message: ClassVar[str] = "The request could not be carried out."
     status: ClassVar[int] = 422
     final: ClassVar[bool] = True
+    is_public: ClassVar[bool] = True
     retry_after_seconds: int | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -70,6 +70,17 @@ class AuditEvent(models.Model):
             models.Index(fields=["owner", "id"], name="auditevent_owner"),
             models.Index(fields=["object_type", "object_id"], name="auditevent_object"),
             models.Index(fields=["created_at"], name="auditevent_created_at"),
+            models.Index(
+                fields=["address", "owner", "created_at"],
+                condition=models.Q(actor_kind="CLIENT", address__isnull=False),
+                name="auditevent_client_address",
+            ),
+            models.Index(fields=["request_id"], condition=~models.Q(request_id=""), name="auditevent_request_id"),
+            # By the whole name of an action, or by how it begins, whatever the database's collation.
+            models.Index(
+                fields=["action", "id"], name="auditevent_action", opclasses=["varchar_pattern_ops", "uuid_ops"]
+            ),
+            models.Index(fields=["actor_kind", "id"], name="auditevent_actor_kind"),
         )
 
     def __str__(self) -> str:

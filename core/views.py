@@ -73,7 +73,8 @@ class ErrorCodesView(APIView):
 
     @extend_schema(responses={200: RefusalEntry(many=True)}, tags=["core"])
     def get(self, request: Request) -> Response:
-        return Response({"results": [_entry(refusal) for _, refusal in sorted(REFUSALS.items())]})
+        public = [refusal for _, refusal in sorted(REFUSALS.items()) if refusal.is_public]
+        return Response({"results": [_entry(refusal) for refusal in public]})
 
 
 def _entry(refusal: type[DomainError]) -> dict[str, Any]:

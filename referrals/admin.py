@@ -1,10 +1,15 @@
-"""Referrals as staff see them: everything, and nothing to change here."""
+"""Referrals as staff see them: everything; a commission is approved or reversed by an action with a reason."""
 
 from __future__ import annotations
 
-from django.contrib import admin
+from collections.abc import Callable
 
-from core.admin import ReadOnlyAdmin
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from core.admin import ReadOnlyAdmin, ReasonForm, act_on_each
+from core.api.requests import actor_of
 from referrals.models import (
     Accrual,
     BonusIdentity,
@@ -15,6 +20,7 @@ from referrals.models import (
     DebtSettlement,
     SignupBonus,
 )
+from referrals.services import approvals, reversals
 
 
 @admin.register(CommissionPlan)
@@ -40,6 +46,27 @@ class CommissionAdmin(ReadOnlyAdmin):
     list_select_related = ("owner", "client", "plan")
     search_fields = ("=id", "=owner__id", "=deal__id", "=transaction__id")
     search_help_text = "The id of a commission, of its referrer, of its deal, or of the posting that paid it"
+    action_form = ReasonForm
+    actions = ("approve", "reverse")
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("referrals.change_commission")
+
+    @admin.action(description="Approve before its hold is over", permissions=["decide"])
+    def approve(self, request: HttpRequest, rows: QuerySet[Commission]) -> None:
+        self._decide(request, rows, approvals.approve_commission, "approved")
+
+    @admin.action(description="Reverse: stop it, or take back what was paid", permissions=["decide"])
+    def reverse(self, request: HttpRequest, rows: QuerySet[Commission]) -> None:
+        self._decide(request, rows, reversals.reverse_commission, "reversed")
+
+    def _decide(
+        self, request: HttpRequest, rows: QuerySet[Commission], decide: Callable[..., object], done: str
+    ) -> None:
+        def act(row: Commission, reason: str) -> object:
+            return decide(commission_id=row.pk, reason=reason, actor=actor_of(request))
+
+        act_on_each(self, request, rows, act, done)
 
 
 @admin.register(Debt)

@@ -183,6 +183,12 @@ class Accrual(models.Model):
         indexes = (
             models.Index(fields=["deal"], condition=Q(outcome="PENDING"), name="accrual_waiting"),
             models.Index(fields=["owner", "deal"], name="accrual_owner"),
+            # For the list of staff: what becomes of few.
+            models.Index(
+                fields=["outcome", "deal"],
+                condition=~Q(outcome__in=["PENDING", "ACCRUED", "UNREFERRED"]),
+                name="accrual_outcome",
+            ),
         )
 
     def __str__(self) -> str:

@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     step("instruments", lambda: call_command("load_instruments", verbosity=0, stdout=StringIO()))
     step("plans", lambda: call_command("load_plans", verbosity=0, stdout=StringIO()))
     step("bonuses", lambda: call_command("load_bonus_policies", verbosity=0, stdout=StringIO()))
+    step("alert rules", lambda: call_command("load_alert_rules", verbosity=0, stdout=StringIO()))
     step("demo cast", lambda: call_command("demo_cast", output=str(DEMO_FILE), verbosity=0, stdout=StringIO(), **urls))
     return 0
 

@@ -201,7 +201,7 @@ def _is_abandoned(name: str) -> bool:
 def _schema_hash() -> str:
     """Changes with everything that a migrated database depends on."""
     sources = [ROOT / "requirements.txt", Path(__file__), ROOT / "config" / "settings.py"]
-    for app in sorted(path.parent for path in ROOT.glob("*/apps.py")):
+    for app in sorted(path.parent for room in ("*", "config/back_office/*") for path in ROOT.glob(f"{room}/apps.py")):
         for pattern in ("migrations/*.py", "**/*.sql", "models.py", "models/*.py"):
             sources += sorted(app.glob(pattern))
     digest = hashlib.sha256()

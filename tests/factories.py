@@ -41,6 +41,7 @@ class Staff(Person):
 
     email = factory.Sequence(lambda number: f"staff-{number}@example.com")
     name = factory.Sequence(lambda number: f"Staff {number}")
+    number: Any = None
     phone: Any = None
     country = ""
     is_staff = True

@@ -22,6 +22,9 @@ GLOBAL = {
     "core.JobRun": "runs of the desk's own commands",
     "core.KillSwitch": "a handful of switches, read everywhere",
     "core.ThrottleWindow": "counts attempts, also of people who are nobody yet",
+    "reconciliation.Break": "a difference in the desk's own books, which staff look after",
+    "reconciliation.Run": "comparisons of the desk's own books",
+    "wallets.PaymentReport": "what a provider said, before anybody knows whose it is",
     "wallets.Seal": "covers every wallet at once",
     "wallets.UnfoldedLeg": "legs of the house's wallets, which are the house's",
     "accounts.User": "is the owner",
@@ -37,6 +40,10 @@ GLOBAL = {
     "referrals.BonusPolicy": "terms that are the same for everybody",
     "trading.Holiday": "days that are the same for everybody",
     "referrals.CommissionPlan": "terms that are the same for everybody",
+    "alerts.AlertRule": "terms that are the same for everybody",
+    "alerts.AlertCursor": "how far the rows of everybody are looked at",
+    "dashboards.FigureSet": "sums over all clients",
+    "dashboards.Figure": "sums over all clients",
 }
 
 #: Keys that are not made by `uuid7`.
@@ -54,6 +61,7 @@ NATURAL_KEYS = {
     "trading.RiskTask": "one per account, whose id it is",
     "trading.RiskCursor": "there is one",
     "referrals.Accrual": "one per closing deal, whose id it is",
+    "alerts.AlertCursor": "the stream is its name",
 }
 
 #: What is unique over all clients, although a shard can only see its own. Past one box, a small directory that is not
@@ -63,6 +71,7 @@ GLOBALLY_UNIQUE = {
     "wallets.Deposit.provider,provider_reference": "one payment at the provider is one credit here, whoever it is for",
     "accounts.TradingAccount.number": "what a client says on the telephone",
     "accounts.ApiToken.digest": "a token is looked up before its owner is known",
+    "accounts.StaffSession.digest": "a session is looked up by its key; staff are on every shard",
     "referrals.BonusIdentity.digest": "one bonus for one human being, under however many names",
     "trading.Position.number": "what a client says on the telephone",
     "referrals.Commission.deal,level": "kept by the deal's own row, on the client's shard, which is decided about once",

@@ -155,7 +155,7 @@ class AccountWatchAdmin(ReadOnlyAdmin):
 @admin.register(PriceBand)
 class PriceBandAdmin(ReadOnlyAdmin):
     list_display = ("account", "instrument", "low", "high", "spread_max")
-    list_select_related = ("account",)
+    list_select_related = ("account", "instrument")
     search_fields = ("=account__number",)
 
 

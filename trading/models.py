@@ -560,6 +560,12 @@ class Order(models.Model):
             models.Index(
                 fields=["expires_at"], condition=Q(status="WORKING", expires_at__isnull=False), name="order_expiry"
             ),
+            # For the list of staff: what is rarer than a market order that was filled.
+            models.Index(fields=["status", "id"], condition=~Q(status__in=["FILLED", "WORKING"]), name="order_status"),
+            models.Index(fields=["type", "id"], condition=~Q(type="MARKET"), name="order_type"),
+            models.Index(
+                fields=["client_order_id"], condition=Q(client_order_id__isnull=False), name="order_client_chosen_id"
+            ),
         )
 
     def __str__(self) -> str:
@@ -738,6 +744,8 @@ class Deal(models.Model):
         indexes = (
             models.Index(fields=["owner", "id"], name="deal_owner"),
             models.Index(fields=["account", "id"], name="deal_account"),
+            # For the list of staff: deals that nobody asked for at that moment.
+            models.Index(fields=["cause", "id"], condition=~Q(cause="CLIENT"), name="deal_cause"),
         )
 
     def __str__(self) -> str:
@@ -799,6 +807,7 @@ class Swap(models.Model):
         indexes = (
             models.Index(fields=["owner", "id"], name="swap_owner"),
             models.Index(fields=["position", "id"], name="swap_position"),
+            models.Index(fields=["account", "id"], name="swap_account"),
         )
 
     def __str__(self) -> str:

@@ -10,21 +10,27 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from core import lists
 from core.admin import ReadOnlyAdmin, ReasonForm, act_on_each
 from core.api.requests import actor_of
+from core.audit import ActorKind
 from core.errors import DomainError
+from core.masking import withheld
+from core.money import CURRENCIES
 from wallets.models import (
+    Adjustment,
     BankAccount,
     Deposit,
     Entry,
     LedgerTransaction,
+    PaymentReport,
     Seal,
     Transfer,
     UnfoldedLeg,
     Wallet,
     Withdrawal,
 )
-from wallets.services import bank_accounts, deposits, withdrawals
+from wallets.services import adjustments, bank_accounts, deposits, withdrawals
 
 
 @admin.register(Wallet)
@@ -40,7 +46,7 @@ class WalletAdmin(ReadOnlyAdmin):
 @admin.register(LedgerTransaction)
 class LedgerTransactionAdmin(ReadOnlyAdmin):
     list_display = ("posted_at", "type", "environment", "owner_id", "actor_kind", "actor_id", "reason", "reference")
-    list_filter = ("type", "environment", "actor_kind")
+    list_filter = ("type", "environment", ("actor_kind", lists.fixed(*ActorKind)))
     search_fields = ("=id", "=owner__id", "=request_id")
     search_help_text = "A transaction's id, a client's id, or a request's"
     exclude = ("idempotency_digest",)
@@ -49,7 +55,7 @@ class LedgerTransactionAdmin(ReadOnlyAdmin):
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyAdmin):
     list_display = ("posted_at", "reason", "wallet", "amount", "currency", "balance_after", "wallet_version")
-    list_filter = ("reason", "currency")
+    list_filter = ("reason",)
     list_select_related = ("wallet",)
     search_fields = ("=transaction__id", "=wallet__number", "=owner__id")
     search_help_text = "A transaction's id, a wallet's number, or a client's id"
@@ -66,7 +72,7 @@ class UnfoldedLegAdmin(ReadOnlyAdmin):
 @admin.register(Transfer)
 class TransferAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "source", "target", "amount", "currency", "owner_id")
-    list_filter = ("currency",)
+    list_filter = (("currency", lists.fixed(*CURRENCIES)),)
     list_select_related = ("source", "target")
     search_fields = ("=id", "=owner__id", "=transaction__id")
     search_help_text = "A transfer's id, a client's id, or a transaction's"
@@ -109,6 +115,14 @@ class DepositAdmin(ReadOnlyAdmin):
             return decide(deposit_id=row.pk, reason=reason, actor=actor_of(request))
 
         act_on_each(self, request, rows, act, done)
+
+
+@admin.register(PaymentReport)
+class PaymentReportAdmin(ReadOnlyAdmin):
+    list_display = ("first_received_at", "provider", "reference", "deposit_ref", "succeeded", "amount", "currency")
+    list_filter = ("succeeded",)
+    search_fields = ("=reference",)
+    search_help_text = "A provider's reference"
 
 
 @admin.register(Withdrawal)
@@ -158,6 +172,44 @@ class WithdrawalAdmin(ReadOnlyAdmin):
         act_on_each(self, request, rows, act, done)
 
 
+@admin.register(Adjustment)
+class AdjustmentAdmin(ReadOnlyAdmin):
+    list_display = ("proposed_at", "status", "owner", "wallet", "direction", "amount", "currency", "proposed_by")
+    list_filter = ("status", "direction", "currency")
+    list_select_related = ("owner", "wallet", "proposed_by")
+    search_fields = ("=id", "=owner__id", "=wallet__number", "=transaction__id")
+    search_help_text = "An adjustment's id, a client's id, a wallet's number, or a transaction's id"
+    exclude = ("idempotency_digest",)
+    action_form = ReasonForm
+    actions = ("approve", "reject", "withdraw")
+
+    def has_propose_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("wallets.add_adjustment")
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("wallets.change_adjustment")
+
+    @admin.action(description="Approve: post it", permissions=["decide"])
+    def approve(self, request: HttpRequest, rows: QuerySet[Adjustment]) -> None:
+        self._decide(request, rows, adjustments.approve_adjustment, "approved")
+
+    @admin.action(description="Reject", permissions=["decide"])
+    def reject(self, request: HttpRequest, rows: QuerySet[Adjustment]) -> None:
+        self._decide(request, rows, adjustments.reject_adjustment, "rejected")
+
+    @admin.action(description="Withdraw what you have proposed", permissions=["propose"])
+    def withdraw(self, request: HttpRequest, rows: QuerySet[Adjustment]) -> None:
+        self._decide(request, rows, adjustments.withdraw_adjustment, "withdrawn")
+
+    def _decide(
+        self, request: HttpRequest, rows: QuerySet[Adjustment], decide: Callable[..., object], done: str
+    ) -> None:
+        def act(row: Adjustment, reason: str) -> object:
+            return decide(adjustment_id=row.pk, reason=reason, actor=actor_of(request))
+
+        act_on_each(self, request, rows, act, done)
+
+
 @admin.register(BankAccount)
 class BankAccountAdmin(ReadOnlyAdmin):
     list_display = ("owner", "holder", "bank_name", "code_type", "code", "number_last_four", "is_default")
@@ -166,6 +218,7 @@ class BankAccountAdmin(ReadOnlyAdmin):
     search_fields = ("=id", "=owner__id")
     search_help_text = "A bank account's id, or a client's"
     exclude = ("number_encrypted", "number_hash")
+    personal = {"branch": withheld, "code": withheld}
     action_form = ReasonForm
     actions = ("reveal",)
 

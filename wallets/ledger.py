@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.utils import timezone
+from psycopg.types.numeric import Int8
 
 from core import db, idempotency, metrics
 from core.audit import Actor
@@ -271,9 +273,50 @@ def release(wallet: LockedWallet, amount: Decimal) -> None:
 # --- Posting --------------------------------------------------------------------------------------------------------
 
 _POST_SQL = (Path(__file__).parent / "sql" / "post.sql").read_text()
-_ANSWERED = f", answered AS ({idempotency.COMPLETE_SQL})"
-_POST_AND_ANSWER_SQL = _POST_SQL.format(answered=_ANSWERED, answers="(SELECT count(*) FROM answered)")
-_POST_ONLY_SQL = _POST_SQL.format(answered="", answers="0")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """
+    The operation's own row, inserted by the statement that posts: one round trip less under the wallets' locks.
+
+    `sql` is one INSERT with RETURNING, a constant of ours; `params` are what it names beyond the posting's own `id`,
+    `owner` and `now`.
+    """
+
+    sql: str | None  # None: this operation keeps none
+    params: dict[str, object]
+
+
+#: The columns of post.sql's two lists of values, in its order, each with its type.
+_WALLET_VALUES = {
+    "id": "uuid", "owner": "uuid", "seen": "bigint", "seen_held": "numeric", "balance": "numeric", "held": "numeric",
+    "credit": "numeric", "realized": "numeric", "version": "bigint", "head": "bytea",
+}  # fmt: skip
+_LEG_VALUES = {
+    "id": "uuid", "owner": "uuid", "wallet": "uuid", "amount": "numeric", "reason": "text", "balance": "numeric",
+    "version": "bigint", "digest": "bytea",
+}  # fmt: skip
+
+
+@functools.cache
+def _post_sql(wallets: int, legs: int, *, is_answered: bool, record: str | None) -> str:
+    """One text per shape of posting, so that each is prepared once."""
+    answered = f", answered AS ({idempotency.COMPLETE_SQL})" if is_answered else ""
+    recorded = "" if record is None else f", recorded AS ({record})"
+    return _POST_SQL.format(
+        wallets=_values("w", _WALLET_VALUES, wallets),
+        legs=_values("e", _LEG_VALUES, legs),
+        also=answered + recorded,
+        answers="(SELECT count(*) FROM answered)" if is_answered else "0",
+        records="0" if record is None else "(SELECT count(*) FROM recorded)",
+    )
+
+
+def _values(prefix: str, columns: dict[str, str], count: int) -> str:
+    """So many rows of typed parameters: `(%(w0_id)s::uuid, …), (%(w1_id)s::uuid, …)`."""
+    rows = (", ".join(f"%({prefix}{row}_{name})s::{kind}" for name, kind in columns.items()) for row in range(count))
+    return ", ".join(f"({row})" for row in rows)
 
 
 def link(
@@ -309,9 +352,11 @@ def post(  # noqa: PLR0913 - a posting has as many facts as an audit record, and
     reference: str = "",
     effective_at: datetime | None = None,
     reverses: UUID | None = None,
+    record: Record | None = None,
 ) -> Posted:
     """
-    Move money: wallets, transaction, entries and (with a claim) the key's answer, in one statement.
+    Move money: wallets, transaction, entries, the operation's own `record` and (with a claim) the key's answer, in one
+    statement.
 
     `legs` sum to zero in one currency and environment; gated wallets among them are locked by the caller. `held` sets
     new holds on such wallets in the same breath. `answer` builds what the client gets from what the posting will be.
@@ -322,19 +367,14 @@ def post(  # noqa: PLR0913 - a posting has as many facts as an audit record, and
     assert (claim is None) == (answer is None), "a claim is completed by an answer"
     assert (claim is None) != (digest is None), "every posting has a permanent digest: its claim's or its own"
     legs = [leg for leg in legs if leg.amount]
-    currencies = {(leg.wallet.currency, leg.wallet.environment) for leg in legs}
-    assert len(legs) >= 2, "a posting has two legs or more"
-    assert len(currencies) == 1, "a posting stays in one currency and environment"
-    assert sum(leg.amount for leg in legs) == 0, "a posting sums to zero"
-    currency, environment = currencies.pop()
-    assert all(leg.amount == book(leg.amount, currency) for leg in legs), "amounts are booked at the minor unit"
+    currency, environment = _require_balanced(legs)
 
     posting_id = uuid7()
     built = _build(legs, owner=owner, transaction=posting_id, now=now, held=held or {})
     params = built.params | {
         "id": posting_id,
         "owner": owner,
-        "type": type,
+        "type": type.value,
         "environment": environment,
         "currency": currency,
         "actor_id": actor.id,
@@ -352,14 +392,28 @@ def post(  # noqa: PLR0913 - a posting has as many facts as an audit record, and
         given = answer(Posting(posting_id, now, {wallet.id: wallet.balance for wallet in built.after}))
         given = replace(given, stored=True, effect_id=given.effect_id or posting_id)
         params |= idempotency.completion(claim, given, now)
-    moved, entries, answered = db.fetch_all(_POST_ONLY_SQL if claim is None else _POST_AND_ANSWER_SQL, params)[0]
+    also = record or Record(None, {})
+    statement = _post_sql(len(built.after), len(legs), is_answered=claim is not None, record=also.sql)
+    moved, entries, answered, recorded = db.fetch_all(statement, params | also.params)[0]
     assert moved == len(built.after), "a wallet changed under its lock"
     assert entries == len(legs)
     assert answered == (claim is not None)
+    assert recorded == (record is not None)
     for before, after in zip(built.before, built.after, strict=True):
         before.balance, before.held, before.version, before.head = after.balance, after.held, after.version, after.head
         before.credit, before.realized_profit = after.credit, after.realized_profit
     return Posted(posting_id, now, given)
+
+
+def _require_balanced(legs: Sequence[Leg]) -> tuple[str, str]:
+    """Assert what the triggers will judge again, and return the posting's currency and environment."""
+    places = {(leg.wallet.currency, leg.wallet.environment) for leg in legs}
+    assert len(legs) >= 2, "a posting has two legs or more"
+    assert len(places) == 1, "a posting stays in one currency and environment"
+    assert sum(leg.amount for leg in legs) == 0, "a posting sums to zero"
+    currency, environment = places.pop()
+    assert all(leg.amount == book(leg.amount, currency) for leg in legs), "amounts are booked at the minor unit"
+    return currency, environment
 
 
 def settle(  # noqa: PLR0913 - as `post`
@@ -412,49 +466,48 @@ def _build(legs: Sequence[Leg], *, owner: UUID, transaction: UUID, now: datetime
     _require_locked(touched.values())
     assert held.keys() <= touched.keys(), "holds are set on wallets that the posting locked and moves"
     after = {id_: replace(wallet, held=held.get(id_, wallet.held)) for id_, wallet in touched.items()}
-    rows: list[tuple[object, ...]] = []
-    for leg in legs:
+    params: dict[str, object] = {}
+    for place, leg in enumerate(legs):
         wallet = after.get(leg.wallet.id)
         if wallet is None:
-            rows.append((uuid7(), owner, leg.wallet.id, leg.amount, leg.reason, None, None, None))
-            continue
-        if leg.reason in CREDITING:
-            assert wallet.kind == Kind.MARGIN, "credit is margin and nothing else"
-            wallet.credit += leg.amount
+            row: tuple[object, ...] = (
+                uuid7(), owner, leg.wallet.id, leg.amount, leg.reason.value, None, None, None,
+            )  # fmt: skip
         else:
-            wallet.balance += leg.amount
-        wallet.version += 1
-        if leg.reason in REALIZING:
-            wallet.realized_profit += leg.amount
-        wallet.head = link(
-            wallet.head,
-            wallet=wallet.id,
-            version=wallet.version,
-            transaction=transaction,
-            amount=leg.amount,
-            balance_after=wallet.balance,
-            posted_at=now,
-        )
-        rows.append(
-            (uuid7(), wallet.owner, wallet.id, leg.amount, leg.reason, wallet.balance, wallet.version, wallet.head)
-        )
-    names = ("e_id", "e_owner", "e_wallet", "e_amount", "e_reason", "e_balance", "e_version", "e_digest")
-    params: dict[str, object] = {
-        name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)
-    }
-    params |= {
-        "w_id": list(after),
-        "w_owner": [wallet.owner for wallet in after.values()],
-        "w_seen": [wallet.version for wallet in touched.values()],
-        "w_seen_held": [wallet.held for wallet in touched.values()],
-        "w_balance": [wallet.balance for wallet in after.values()],
-        "w_held": [wallet.held for wallet in after.values()],
-        "w_credit": [wallet.credit for wallet in after.values()],
-        "w_realized": [wallet.realized_profit for wallet in after.values()],
-        "w_version": [wallet.version for wallet in after.values()],
-        "w_head": [wallet.head for wallet in after.values()],
-    }
+            _move(wallet, leg, transaction=transaction, now=now)
+            row = (
+                uuid7(), wallet.owner, wallet.id, leg.amount, leg.reason.value, wallet.balance, Int8(wallet.version),
+                wallet.head,
+            )  # fmt: skip
+        params |= {f"e{place}_{name}": value for name, value in zip(_LEG_VALUES, row, strict=True)}
+    for place, (seen, wallet) in enumerate(zip(touched.values(), after.values(), strict=True)):
+        row = (
+            wallet.id, wallet.owner, Int8(seen.version), seen.held, wallet.balance, wallet.held, wallet.credit,
+            wallet.realized_profit, Int8(wallet.version), wallet.head,
+        )  # fmt: skip
+        params |= {f"w{place}_{name}": value for name, value in zip(_WALLET_VALUES, row, strict=True)}
     return _Built(list(touched.values()), list(after.values()), params)
+
+
+def _move(wallet: LockedWallet, leg: Leg, *, transaction: UUID, now: datetime) -> None:
+    """Make of a wallet what one leg makes of it, down to the link that proves it."""
+    if leg.reason in CREDITING:
+        assert wallet.kind == Kind.MARGIN, "credit is margin and nothing else"
+        wallet.credit += leg.amount
+    else:
+        wallet.balance += leg.amount
+    wallet.version += 1
+    if leg.reason in REALIZING:
+        wallet.realized_profit += leg.amount
+    wallet.head = link(
+        wallet.head,
+        wallet=wallet.id,
+        version=wallet.version,
+        transaction=transaction,
+        amount=leg.amount,
+        balance_after=wallet.balance,
+        posted_at=now,
+    )
 
 
 # --- Credit ---------------------------------------------------------------------------------------------------------

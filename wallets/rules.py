@@ -73,6 +73,11 @@ class ApprovalOfOneself(DomainError):
     message = "Nobody decides about their own money; somebody else has to."
 
 
+class ProposerDecides(DomainError):
+    code = "PROPOSER_DECIDES"
+    message = "Whoever proposed a change does not decide about it; somebody else has to."
+
+
 def require_reason(reason: str) -> None:
     """:raises ReasonRequired: if a member of staff gives no reason, or one that does not fit"""
     if not reason.strip() or len(reason) > REASON_CHARACTERS_MAX:

@@ -197,6 +197,39 @@ def heads(export: Export) -> Iterator[Head]:
             yield Head(UUID(wallet), int(version), bytes.fromhex(digest))
 
 
+def sealed_head(path: Path, wallet: UUID) -> Head | None:
+    """
+    How one wallet was sealed in a published export, None if it was not there yet; a few reads, however long the file.
+
+    Its lines are in order of wallet id, so they are bisected. Whether the export is genuine is not asked: that takes
+    all of it.
+
+    :raises SealUnreadable: if it is missing, or not one of ours
+    """
+    wanted = str(wallet)
+    try:
+        with path.open("rb") as file:
+            if file.readline() != f"{FORMAT}\n".encode():
+                raise SealUnreadable(f"it is not a {FORMAT}")
+            file.readline()
+            low, high = file.tell(), path.stat().st_size
+            while low < high:
+                middle = (low + high) // 2
+                file.seek(middle)
+                if middle > low:
+                    file.readline()  # the rest of a line that begins before
+                if file.tell() >= high:
+                    high = middle
+                    continue
+                found, *rest = file.readline().decode("ascii").split()
+                if found == wanted:
+                    return Head(wallet, int(rest[0]), bytes.fromhex(rest[1]))
+                low, high = (file.tell(), high) if found < wanted else (low, middle)  # the signature sorts last
+    except (OSError, ValueError, IndexError) as error:
+        raise SealUnreadable(f"it cannot be read: {error}") from error
+    return None
+
+
 # --- Comparing ------------------------------------------------------------------------------------------------------
 
 _STANDING_SQL = """
@@ -227,7 +260,7 @@ def examine(seal: Seal | None, newest: Path | None, *, key: bytes) -> Iterator[F
             continue
         if seal is not None and path == recorded and not _agree(seal, export):
             yield Flaw(GENUINE, path.name, "the database has another digest, signature, time or count for it")
-        yield from _fallen(export)
+        yield from fallen(heads(export))
 
 
 def _agree(seal: Seal, export: Export) -> bool:
@@ -240,18 +273,17 @@ def _agree(seal: Seal, export: Export) -> bool:
     )
 
 
-def _fallen(export: Export) -> Iterator[Flaw]:
-    """The sealed wallets whose chains no longer pass through their sealed heads; a chain may only have grown since."""
-    sealed = heads(export)
-    while portion := list(itertools.islice(sealed, HEADS_CHECKED_AT_ONCE)):
+def fallen(known: Iterator[Head]) -> Iterator[Flaw]:
+    """The wallets whose chains no longer pass through heads once known; a chain may only have grown since."""
+    while portion := list(itertools.islice(known, HEADS_CHECKED_AT_ONCE)):
         params = {"wallets": [head.wallet for head in portion], "versions": [head.version for head in portion]}
         standing = {row[0]: row[1:] for row in db.fetch_all(_STANDING_SQL, params)}
         for head in portion:
             version, digest = standing[head.wallet]
             subject = f"wallet {head.wallet}"
             if version is None:
-                yield Flaw(STANDING, subject, "it was sealed and is gone")
+                yield Flaw(STANDING, subject, "its head was on record, and it is gone")
             elif head.version and digest is None:
-                yield Flaw(STANDING, subject, f"it was sealed at version {head.version}, which it no longer has")
+                yield Flaw(STANDING, subject, f"it was on record at version {head.version}, which it no longer has")
             elif head.version and bytes(digest) != head.digest:
-                yield Flaw(STANDING, subject, f"its history up to sealed version {head.version} was rewritten")
+                yield Flaw(STANDING, subject, f"its history up to version {head.version} was rewritten")

@@ -117,6 +117,7 @@ _COUNTED = {
     "deposits": "wallets_deposit",
     "withdrawals": "wallets_withdrawal",
     "transfers": "wallets_transfer",
+    "adjustments": "wallets_adjustment",
     "keys": "core_idempotencykey",
     "seals": "wallets_seal",
 }
@@ -179,14 +180,12 @@ def _walk(report: Report, subject: str, links: Iterator[Link], version: int, hea
         if is_gapless and entry.version != walked:
             is_gapless = False
             report.add(GAPLESS, subject, f"its entry number {walked} has version {entry.version}")
-        # Whether an entry moved the balance is part of the chain, by the balance after it: a reason that is changed
-        # into credit, or out of it, shows here.
-        if entry.balance_after != (balance if entry.reason in CREDITING else balance + entry.amount):
+        if not balance_follows(entry, balance):
             detail = (
                 f"{balance} and {entry.amount} ({entry.reason}) make {entry.balance_after} at version {entry.version}"
             )
             report.add(RUNNING, subject, detail)
-        if is_intact and entry.digest != _next_digest(digest, entry):
+        if is_intact and not digest_follows(entry, digest):
             is_intact = False
             report.add(DIGESTS, subject, f"its link at version {entry.version} does not follow from the one before")
         balance, digest = entry.balance_after, entry.digest
@@ -197,9 +196,20 @@ def _walk(report: Report, subject: str, links: Iterator[Link], version: int, hea
     return walked
 
 
-def _next_digest(previous: bytes, entry: Link) -> bytes:
-    return link(
-        previous,
+def balance_follows(entry: Link, balance: Decimal) -> bool:
+    """
+    Whether the balance after an entry is what was there before and what the entry moved.
+
+    Whether an entry moved the balance is part of the chain, by the balance after it: a reason that is changed into
+    credit, or out of it, shows here.
+    """
+    return entry.balance_after == (balance if entry.reason in CREDITING else balance + entry.amount)
+
+
+def digest_follows(entry: Link, digest: bytes) -> bool:
+    """Whether an entry's digest is that of its own facts and of the digest before it."""
+    return entry.digest == link(
+        digest,
         wallet=entry.wallet,
         version=entry.version,
         transaction=entry.transaction,

@@ -231,12 +231,16 @@ class PaymentWebhookView(APIView):
             now=timezone.now(),
         )
         report = serializers.PaymentReport.read(request.data)
+        said = {
+            "deposit_id": report["deposit"],
+            "reference": report["reference"],
+            "succeeded": report["status"] == "COMPLETED",
+            "amount": report["amount"],
+            "currency": report["currency"],
+        }
+        deposits.keep_report(**said)  # first, and for good: what is refused below was said all the same
         deposit = deposits.settle_deposit(
-            deposit_id=report["deposit"],
-            reference=report["reference"],
-            succeeded=report["status"] == "COMPLETED",
-            amount=report["amount"],
-            currency=report["currency"],
+            **said,
             actor=Actor(
                 id=HOUSE,
                 kind=ActorKind.PROVIDER,

@@ -36,6 +36,17 @@ class FreezeLifted(DomainError):
     status = 409
 
 
+class ExpiryPassed(DomainError):
+    code = "EXPIRY_PASSED"
+    message = "A freeze ends at a time to come, or when somebody lifts it."
+    status = 400
+
+
+class PlacerLifts(DomainError):
+    code = "PLACER_LIFTS"
+    message = "Whoever placed a freeze does not lift it; somebody else has to."
+
+
 class FreezeNotFound(DomainError):
     code = "FREEZE_NOT_FOUND"
     message = "There is no such freeze."
@@ -51,11 +62,15 @@ def place_freeze(*, owner: UUID, scope: str, reason: str, actor: Actor, expires_
     It stays until it is lifted; with `expires_at` the desk lifts it soon after that time.
 
     :raises ReasonRequired: without a reason
+    :raises ExpiryPassed: if `expires_at` has passed
     :raises NotFound: if there is no such client
     :raises FreezeInForce: if it is frozen already
     """
     assert actor.kind != ActorKind.CLIENT
     require_reason(reason)
+    now = timezone.now()
+    if expires_at is not None and expires_at <= now:
+        raise ExpiryPassed
     if not User.objects.filter(pk=owner).exists():
         raise NotFound
     wallets = _lock(owner, scope)
@@ -66,7 +81,7 @@ def place_freeze(*, owner: UUID, scope: str, reason: str, actor: Actor, expires_
         scope=scope,
         reason=reason,
         placed_by=actor.id,
-        placed_at=timezone.now(),
+        placed_at=now,
         expires_at=expires_at,
     )
     try:
@@ -88,21 +103,24 @@ def place_freeze(*, owner: UUID, scope: str, reason: str, actor: Actor, expires_
 @transaction.atomic(durable=True)
 def lift_freeze(*, freeze_id: UUID, reason: str, actor: Actor) -> Freeze:
     """
-    Let a client do again what was frozen.
+    Let a client do again what was frozen: by somebody other than who placed it, or by the desk when its time is over.
 
     :raises ReasonRequired: without a reason
     :raises FreezeNotFound: if there is none with this id
     :raises ApprovalOfOneself: if it is the actor who was frozen
+    :raises PlacerLifts: if a member of staff has placed it themselves
     :raises FreezeLifted: if it has been lifted
     """
     assert actor.kind != ActorKind.CLIENT
     require_reason(reason)
-    known = Freeze.objects.filter(pk=freeze_id).values_list("owner_id", "scope").first()
+    known = Freeze.objects.filter(pk=freeze_id).values_list("owner_id", "scope", "placed_by").first()
     if known is None:
         raise FreezeNotFound
-    owner, scope = known
+    owner, scope, placed_by = known
     if owner == actor.id:
         raise ApprovalOfOneself
+    if placed_by == actor.id and actor.kind != ActorKind.SYSTEM:
+        raise PlacerLifts
     wallets = _lock(owner, scope)
     freeze = Freeze.objects.select_for_update(no_key=True).order_by("pk").get(pk=freeze_id)
     if freeze.lifted_at is not None:

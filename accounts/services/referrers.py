@@ -15,7 +15,7 @@ from core import audit, db
 from core.audit import Actor, ActorKind
 from core.db import retry_on_conflict
 from core.errors import DomainError
-from wallets.rules import ApprovalOfOneself, require_reason
+from wallets.rules import ApprovalOfOneself, ProposerDecides, require_reason
 
 logger = structlog.get_logger(__name__)
 
@@ -60,11 +60,6 @@ class ReferrerChangeDecided(DomainError):
 class ReferralCycle(DomainError):
     code = "REFERRAL_CYCLE"
     message = "This client is above the new referrer; nobody can be referred by those whom they referred."
-
-
-class ProposerDecides(DomainError):
-    code = "PROPOSER_DECIDES"
-    message = "Whoever proposed a change does not decide about it; somebody else has to."
 
 
 @retry_on_conflict

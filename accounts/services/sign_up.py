@@ -298,7 +298,8 @@ def _enrol(person: NewPerson, password: PasswordHash, *, referred_by: UUID | Non
             **facts,
         )
         User.objects.bulk_create([user], ignore_conflicts=True)
-        if User.objects.filter(pk=user.pk).exists():
+        user.number = User.objects.filter(pk=user.pk).values_list("number", flat=True).first()
+        if user.number is not None:
             return user
         if User.objects.with_email(person.email).exists():
             raise EmailTaken(errors=[_named("email", EmailTaken)])

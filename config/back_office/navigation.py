@@ -9,11 +9,16 @@ from django.apps import apps
 from django.http import HttpRequest
 from django.urls import reverse
 
+from config.back_office.dashboards import overview
 from config.back_office.pages import PAGES
 
 
 class Door(NamedTuple):
-    """A page by its name, or a model's list by its label (`wallets.Withdrawal`); icons are Material Symbols."""
+    """
+    A page by its name, or a model's list by its label (`wallets.Withdrawal`); icons are Material Symbols.
+
+    `index` is the first page, which shows the overview to whoever may see it.
+    """
 
     to: str
     title: str
@@ -22,17 +27,28 @@ class Door(NamedTuple):
 
 #: Section by section.
 SECTIONS: dict[str, tuple[Door, ...]] = {
+    "Overview": (
+        Door("index", "Overview", "dashboard"),
+        Door("dashboards_money", "Money", "payments"),
+        Door("dashboards_risk", "Risk", "monitoring"),
+        Door("dashboards_operations", "Operations", "speed"),
+    ),
     "Clients": (
+        Door("find", "Find a client", "person_search"),
         Door("accounts.User", "People", "group"),
         Door("accounts.TradingAccount", "Trading accounts", "account_balance_wallet"),
         Door("wallets.BankAccount", "Bank accounts", "account_balance"),
-        Door("accounts.Freeze", "Freezes", "ac_unit"),
+        Door("freezes", "Freezes", "ac_unit"),
     ),
     "Queues": (
-        Door("wallets.Withdrawal", "Withdrawals", "north_east"),
-        Door("wallets.Deposit", "Deposits", "south_west"),
-        Door("accounts.Verification", "Verifications", "badge"),
+        Door("queues", "All queues", "inbox"),
+        Door("withdrawal_queue", "Withdrawals", "north_east"),
+        Door("verification_queue", "Verifications", "badge"),
+        Door("deposit_queue", "Deposits", "south_west"),
+        Door("adjustment_queue", "Adjustments", "tune"),
+        Door("commission_queue", "Commissions", "percent"),
         Door("accounts.ReferrerChange", "Referrer changes", "swap_horiz"),
+        Door("alerts.Alert", "Alerts", "notifications"),
     ),
     "Trading": (
         Door("trading.Order", "Orders", "receipt_long"),
@@ -40,7 +56,7 @@ SECTIONS: dict[str, tuple[Door, ...]] = {
         Door("trading.Deal", "Deals", "handshake"),
         Door("trading.MarginEvent", "Margin events", "warning"),
         Door("trading.Instrument", "Instruments", "currency_exchange"),
-        Door("core.KillSwitch", "Kill switches", "emergency_home"),
+        Door("kill_switches", "Kill switches", "emergency_home"),
     ),
     "Referrals": (
         Door("referrals.Commission", "Commissions", "percent"),
@@ -52,10 +68,21 @@ SECTIONS: dict[str, tuple[Door, ...]] = {
         Door("wallets.LedgerTransaction", "Ledger transactions", "receipt"),
         Door("wallets.Entry", "Entries", "list_alt"),
         Door("wallets.Wallet", "Wallets", "wallet"),
+        Door("wallets.Deposit", "Deposits", "south_west"),
+        Door("wallets.Withdrawal", "Withdrawals", "north_east"),
+        Door("wallets.Adjustment", "Adjustments", "tune"),
         Door("wallets.Seal", "Seals", "verified"),
-        Door("core.AuditEvent", "Audit events", "history"),
-        Door("core.IdempotencyKey", "Idempotency keys", "key"),
-        Door("core.JobRun", "Jobs", "schedule"),
+        Door("audit", "Audit events", "history"),
+        Door("keys", "Idempotency keys", "key"),
+        Door("jobs", "Jobs", "schedule"),
+        Door("reconciliation", "Reconciliation", "balance"),
+        Door("exports.Export", "Exports", "folder_zip"),
+        Door("export_instrument", "Export an instrument", "download"),
+    ),
+    "Who works here": (
+        Door("staff", "Staff", "badge"),
+        Door("sessions", "Sessions", "devices"),
+        Door("recovery_codes", "Recovery codes", "lock_reset"),
     ),
 }
 
@@ -78,6 +105,8 @@ def _items(request: HttpRequest, doors: tuple[Door, ...]) -> Iterator[dict[str, 
 
 def _behind(to: str) -> tuple[str, str]:
     """Where a door leads, and the permission it takes."""
+    if to == "index":
+        return reverse("admin:index"), overview.PERMISSION
     if to in PAGES:
         return reverse(f"admin:{to}"), PAGES[to].permission
     options = apps.get_model(to)._meta

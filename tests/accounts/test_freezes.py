@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from accounts import gates
@@ -40,6 +41,10 @@ def freeze(client: CastMember, scope: str, staff: StaffMember, **options: Any) -
     return freezes.place_freeze(owner=client.user.pk, scope=scope, reason="Looked odd", actor=staff.actor, **options)
 
 
+def somebody_else() -> StaffMember:
+    return cast.carol_staff(email="dora@example.com", name="Dora Dean")
+
+
 def lift(row: Freeze, staff: StaffMember, reason: str = "It was fine") -> Freeze:
     return freezes.lift_freeze(freeze_id=row.pk, reason=reason, actor=staff.actor)
 
@@ -64,11 +69,12 @@ def test_clears_one_flag_on_every_wallet_and_lifting_sets_it(db: None, scope: Sc
     event = AuditEvent.objects.get(action="accounts.freeze.placed")
     assert (event.owner, event.actor_id, event.reason) == (alice.id, staff.user.pk, "Looked odd")
 
-    lift(row, staff)
+    other = somebody_else()
+    lift(row, other)
     assert flags(alice) == [(True, True, True)] * 2
     assert alice.api.get("/api/v1/me").json()["frozen"] == []
     event = AuditEvent.objects.get(action="accounts.freeze.lifted")
-    assert (event.owner, event.actor_id, event.reason) == (alice.id, staff.user.pk, "It was fine")
+    assert (event.owner, event.actor_id, event.reason) == (alice.id, other.user.pk, "It was fine")
 
 
 def test_a_login_freeze_ends_every_session_and_lifting_lets_in_again(db: None) -> None:
@@ -85,7 +91,7 @@ def test_a_login_freeze_ends_every_session_and_lifting_lets_in_again(db: None) -
         sessions.create_token(
             owner=alice.user.pk, held=sessions.CLIENT_SCOPES, scopes=["read"], name="x", actor=alice.actor
         )
-    lift(row, staff)
+    lift(row, somebody_else())
     credentials = {"email": "alice@example.com", "password": cast.PASSWORD}
     assert cast.api_client().post("/api/v1/auth/token", credentials).status_code == 201
 
@@ -93,7 +99,7 @@ def test_a_login_freeze_ends_every_session_and_lifting_lets_in_again(db: None) -
 def test_one_freeze_does_not_lift_another(db: None) -> None:
     alice, staff = cast.alice(), cast.carol_staff()
     freeze(alice, Scope.WITHDRAWALS, staff)
-    lift(freeze(alice, Scope.TRADING, staff), staff)
+    lift(freeze(alice, Scope.TRADING, staff), somebody_else())
     assert flags(alice) == [(True, True, False)] * 2
 
 
@@ -119,9 +125,10 @@ def test_the_same_thing_is_frozen_once(db: None) -> None:
 
 def test_a_freeze_is_lifted_once(db: None) -> None:
     alice, staff = cast.alice(), cast.carol_staff()
-    row = lift(freeze(alice, Scope.TRADING, staff), staff)
+    other = somebody_else()
+    row = lift(freeze(alice, Scope.TRADING, staff), other)
     with pytest.raises(freezes.FreezeLifted):
-        lift(row, staff)
+        lift(row, other)
     assert AuditEvent.objects.filter(action="accounts.freeze.lifted").count() == 1
 
 
@@ -152,18 +159,53 @@ def test_nobody_lifts_their_own(db: None) -> None:
         lift(row, staff)
 
 
+def test_nobody_lifts_what_they_placed_not_even_past_the_service(db: None) -> None:
+    alice, staff = cast.alice(), cast.carol_staff()
+    row = freeze(alice, Scope.WITHDRAWALS, staff)
+    with pytest.raises(freezes.PlacerLifts):
+        lift(row, staff)
+    row.refresh_from_db()
+    assert (row.lifted_at, row.lifted_by, flags(alice)) == (None, None, [(True, True, False)] * 2)
+    assert not AuditEvent.objects.filter(action="accounts.freeze.lifted").exists()
+    for change in ({"lifted_by": row.placed_by, "lifted_at": timezone.now()}, {"lifted_at": timezone.now()}):
+        with pytest.raises(IntegrityError, match="freeze_is_lifted_by_somebody_else"), transaction.atomic():
+            Freeze.objects.filter(pk=row.pk).update(**change)
+
+
+def test_what_the_desk_placed_the_desk_lifts_when_its_time_is_over(db: None) -> None:
+    alice, now = cast.alice(), timezone.now()
+    freezes.place_freeze(
+        owner=alice.user.pk,
+        scope=Scope.DEPOSITS,
+        reason="Alert 7",
+        actor=Actor.system("alerts"),
+        expires_at=now + timedelta(minutes=1),
+    )
+    with time_machine.travel(now + timedelta(minutes=2)):
+        call_command("expire_freezes", verbosity=0)
+    assert Freeze.objects.get().lifted_by == HOUSE
+
+
+def test_a_freeze_that_is_over_before_it_begins_is_refused(db: None) -> None:
+    alice, staff = cast.alice(), cast.carol_staff()
+    with pytest.raises(freezes.ExpiryPassed):
+        freeze(alice, Scope.TRADING, staff, expires_at=timezone.now())
+    assert (Freeze.objects.count(), flags(alice)) == (0, [(True, True, True)] * 2)
+
+
 # --- Their end ------------------------------------------------------------------------------------------------------
 
 
 def test_the_desk_lifts_what_has_run_out_and_nothing_else(db: None) -> None:
     alice, staff = cast.alice(), cast.carol_staff()
     now = timezone.now()
-    freeze(alice, Scope.TRADING, staff, expires_at=now - timedelta(seconds=1))
+    freeze(alice, Scope.TRADING, staff, expires_at=now + timedelta(minutes=1))
     freeze(alice, Scope.DEPOSITS, staff, expires_at=now + timedelta(hours=1))
     freeze(alice, Scope.WITHDRAWALS, staff)
-    call_command("expire_freezes", dry_run=True, verbosity=0)
-    assert Freeze.objects.filter(lifted_at__isnull=True).count() == 3
-    call_command("expire_freezes", verbosity=0)
+    with time_machine.travel(now + timedelta(minutes=2)):
+        call_command("expire_freezes", dry_run=True, verbosity=0)
+        assert Freeze.objects.filter(lifted_at__isnull=True).count() == 3
+        call_command("expire_freezes", verbosity=0)
     assert flags(alice) == [(True, False, False)] * 2
     assert AuditEvent.objects.get(action="accounts.freeze.lifted").actor_id == HOUSE
 

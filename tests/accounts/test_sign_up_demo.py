@@ -48,6 +48,7 @@ def test_gives_person_account_wallet_and_code(db: None) -> None:
     assert user.password.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
     assert answer["user"] == {
         "id": str(user.id),
+        "number": user.number,
         "email": form["email"],
         "email_confirmed": False,
         "name": "Zoë Ångström",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from decimal import Decimal
 from io import StringIO
 from typing import Any
 
@@ -18,12 +19,14 @@ from core.audit import Actor
 from core.ids import uuid7
 from referrals.models import Commission
 from referrals.services import approvals, reversals
+from tests.accounts.test_back_office import enlist
+from tests.back_office.test_alerts_workflow import assign, make_alert
 from tests.cast import CastMember, alice, bob, carol_staff
 from tests.referrals import newcomers
 from tests.referrals.deals import closed, lineage, plan, run
 from tests.trading import prices
-from wallets.models import Deposit, Withdrawal
-from wallets.services import deposits, withdrawals
+from wallets.models import Adjustment, Deposit, Withdrawal
+from wallets.services import adjustments, deposits, withdrawals
 
 
 @pytest.fixture
@@ -57,14 +60,26 @@ def told(db: None, settings: Any) -> CastMember:
     freezes.lift_freeze(freeze_id=freeze.pk, reason="Explained", actor=dora)
     reward_and_regret(carol)
     switches.throw_kill_switch(scope="WITHDRAWALS", reason="Drill", actor=carol)
+    correct(who, maker=carol, checker=dora)
     change = referrers.propose_referrer(
         client_id=who.user.pk, referrer_id=bob().user.pk, reason="His letter", actor=carol
     )
     referrers.approve_referrer(change_id=change.pk, reason="Her letter", actor=dora)
     settings.PAYMENT_PROVIDER = "sandbox"
+    assign(make_alert(who.user), enlist("kyc"))
     newcomers.offer()
     assert newcomers.claim(newcomers.newcomer()).status_code == 201
     return who
+
+
+def correct(who: CastMember, *, maker: Actor, checker: Actor) -> None:
+    """Two adjustments, of which one is approved and one taken back."""
+    for key in ("one", "two"):
+        terms: Any = {"wallet": who.cash.number, "direction": "CREDIT", "amount": Decimal("1.00"), "key": key}
+        proposed = adjustments.propose_adjustment(**terms, reason="Fee refunded", actor=maker)
+    adjustments.withdraw_adjustment(adjustment_id=proposed.pk, reason="Twice", actor=maker)
+    remaining = Adjustment.objects.get(status="PROPOSED").pk
+    adjustments.approve_adjustment(adjustment_id=remaining, reason="Agreed", actor=checker)
 
 
 def reward_and_regret(actor: Actor) -> None:
@@ -101,6 +116,8 @@ def test_finds_nothing_where_everything_was_told(told: CastMember) -> None:
 
 
 CORRUPTIONS = {
+    "alerts_are_guarded": "DROP TRIGGER alert_keeps_what_was_found ON alerts_alert",
+    "alerts_are_told": "UPDATE alerts_alert SET status = 'OPEN', assignee_id = NULL",
     "trail_is_guarded": "ALTER TABLE core_auditevent DISABLE TRIGGER auditevent_is_append_only",
     "ledger_is_guarded": "DROP TRIGGER entry_is_judged ON wallets_entry",
     "bonuses_are_guarded": "DROP TRIGGER signupbonus_only_ends ON referrals_signupbonus",
@@ -116,6 +133,10 @@ CORRUPTIONS = {
     "reviews_are_told": "UPDATE accounts_verification SET status = 'REJECTED'",
     "referrers_are_told": "UPDATE accounts_user SET referred_by_id = NULL",
     "switches_are_told": "UPDATE core_killswitch SET engaged = false",
+    "adjustments_are_told": (
+        "DELETE FROM core_auditevent WHERE action = 'wallets.adjustment.proposed'"
+        " AND object_id = (SELECT id::text FROM wallets_adjustment WHERE status = 'APPROVED')"
+    ),
     "withdrawals_are_told": "UPDATE wallets_withdrawal SET status = 'SENT'",
     "commission_decisions_are_told": "DELETE FROM core_auditevent WHERE action = 'referrals.commission.reversed'",
     "referrals_are_guarded": "ALTER TABLE trading_deal DISABLE TRIGGER deal_awaits_accrual",

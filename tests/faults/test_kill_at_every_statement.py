@@ -23,8 +23,8 @@ from tests.database import Clone
 from tests.faults.kill import AFTER_COMMIT, BEFORE_COMMIT, Fault, session_dies, worker_dies
 from tests.wallets.calls import PROVIDER, bank_account, deposit, key, transfer, withdraw
 from wallets import verification
-from wallets.models import Deposit, LedgerTransaction, Transfer, Wallet, Withdrawal
-from wallets.services import deposits, transfers, withdrawals
+from wallets.models import Adjustment, Deposit, LedgerTransaction, Transfer, Wallet, Withdrawal
+from wallets.services import adjustments, deposits, transfers, withdrawals
 
 ONE = Decimal("1.00")
 REASON = "a drill"
@@ -38,11 +38,14 @@ class Stage:
     alice: CastMember
     bob: CastMember
     carol: StaffMember
+    dan: StaffMember
 
 
 @pytest.fixture
 def stage(committed_db: Clone) -> Stage:
-    stage = Stage(committed_db.url, cast.alice(), cast.bob(), cast.carol_staff())
+    stage = Stage(
+        committed_db.url, cast.alice(), cast.bob(), cast.carol_staff(), cast.carol_staff(email="dan@example.com")
+    )
     bank_account(stage.alice)
     return stage
 
@@ -55,7 +58,7 @@ def effects() -> tuple[Any, ...]:
     """What an operation leaves behind: rows of each kind, and every client's balance and hold."""
     wallets = Wallet.objects.filter(kind__in=["CASH", "MARGIN"]).order_by("pk")
     return (
-        *(model._default_manager.count() for model in (LedgerTransaction, Transfer, Deposit, Withdrawal)),
+        *(model._default_manager.count() for model in (LedgerTransaction, Transfer, Deposit, Withdrawal, Adjustment)),
         *wallets.values_list("balance", "held", "version"),
     )
 
@@ -95,7 +98,7 @@ def counted(stage: Stage, request: str, patch: pytest.MonkeyPatch) -> tuple[list
     with session_dies(stage.url, 0, patch) as counting:
         assert send(stage, request, key()).status_code == 201
     assert counting.commits == 1
-    assert counting.statements >= 6, "the token, the throttle, the key, the locks and what is written"
+    assert counting.statements >= 5, "the token, the throttle, the key, the locks and what is written"
     return moments(counting), difference(before, effects())
 
 
@@ -163,7 +166,7 @@ def test_a_transfer_has_one_effect_for_every_statement(stage: Stage, monkeypatch
 
     with session_dies(stage.url, 0, monkeypatch) as counting:
         send_transfer(key())
-    assert counting.statements == 4, "the key, the locks, the posting, the transfer's row"
+    assert counting.statements == 3, "the key, the locks, the posting with the transfer's row"
     for at in moments(counting):
         used = key()
         with session_dies(stage.url, at, monkeypatch) as fault:
@@ -211,7 +214,24 @@ def _settlement(stage: Stage) -> tuple[Callable[[], Any], None]:
     return lambda: deposits.settle_deposit(deposit_id=made.pk, **report), None
 
 
-@pytest.mark.parametrize("prepare", [_completion, _approval, _reversal, _settlement])
+def _proposal(stage: Stage) -> tuple[Callable[[], Any], type[DomainError]]:
+    terms: Any = {"wallet": stage.alice.cash.number, "direction": "CREDIT", "amount": ONE, "key": key()}
+    return (
+        lambda: adjustments.propose_adjustment(**terms, reason=REASON, actor=stage.carol.actor),
+        adjustments.AdjustmentSentAlready,
+    )
+
+
+def _adjustment(stage: Stage) -> tuple[Callable[[], Any], type[DomainError]]:
+    propose, _ = _proposal(stage)
+    made = propose()
+    return (
+        lambda: adjustments.approve_adjustment(adjustment_id=made.pk, reason=REASON, actor=stage.dan.actor),
+        adjustments.AdjustmentDecided,
+    )
+
+
+@pytest.mark.parametrize("prepare", [_completion, _approval, _reversal, _settlement, _proposal, _adjustment])
 def test_a_decision_taken_again_has_one_effect(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, settings: Any, prepare: Callable[[Stage], Any]
 ) -> None:

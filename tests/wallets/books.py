@@ -23,8 +23,8 @@ from tests import ledger_cast
 from tests.database import Clone
 from wallets import ledger, verification
 from wallets.ledger import Leg, Reason, Type
-from wallets.models import BankAccount, Deposit, Kind, LedgerTransaction, Transfer, Wallet, Withdrawal
-from wallets.services import deposits, withdrawals
+from wallets.models import Adjustment, BankAccount, Deposit, Kind, LedgerTransaction, Transfer, Wallet, Withdrawal
+from wallets.services import adjustments, deposits, withdrawals
 
 Corruption = Any
 
@@ -44,6 +44,7 @@ class Books:
     transfer: Transfer
     adjustment: LedgerTransaction
     reversal: LedgerTransaction
+    correction: Adjustment
     refused_key: IdempotencyKey
 
     def posting(self, wallet: Wallet, version: int) -> UUID:
@@ -77,6 +78,7 @@ def keep() -> Books:
     ledger_cast.transfer(alice, bob, "1000000.00")
     adjustment = LedgerTransaction.objects.filter(owner=bob.owner_id, environment="LIVE", type="ADJUSTMENT").get()
     reversal = _reverse(bob, adjustment, "500.00")
+    correction = _correct(bob, "8.00", staff)
     for row in (alice, bob, margin, demo, reversed_deposit, paid):
         row.refresh_from_db()
     return Books(
@@ -91,6 +93,7 @@ def keep() -> Books:
         transfer=Transfer.objects.get(),
         adjustment=adjustment,
         reversal=reversal,
+        correction=correction,
         refused_key=IdempotencyKey.objects.get(status="FAILED"),
     )
 
@@ -143,6 +146,13 @@ def _reverse(wallet: Wallet, original: LedgerTransaction, amount: str) -> Ledger
         legs = [Leg(locked, -Decimal(amount), Reason.REVERSAL), Leg(house, Decimal(amount), Reason.REVERSAL)]
         posted = ledger_cast.post(legs, type=Type.REVERSAL, owner=locked.owner, reverses=original.pk)
     return LedgerTransaction.objects.get(pk=posted.id)
+
+
+def _correct(wallet: Wallet, amount: str, maker: Actor) -> Adjustment:
+    terms: Any = {"wallet": wallet.number, "direction": "CREDIT", "amount": Decimal(amount), "reason": "a fee too many"}
+    proposed = adjustments.propose_adjustment(**terms, actor=maker, key="books")
+    checker = Actor(id=ledger_cast.person(), kind=ActorKind.STAFF)
+    return adjustments.approve_adjustment(adjustment_id=proposed.pk, reason="agreed", actor=checker)
 
 
 # --- Getting past the guards ----------------------------------------------------------------------------------------

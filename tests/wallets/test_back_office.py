@@ -14,11 +14,13 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from pytest_django import Settings
 
 from accounts.services import staff
+from core.ids import uuid7
 from core.models import AuditEvent
 from tests import cast
 from tests.cast import CastMember, StaffMember
 from tests.wallets.calls import IBAN, balances, bank_account, books, deposit, transfer, withdraw
-from wallets.models import Deposit, Withdrawal
+from wallets.models import Adjustment, Deposit, Withdrawal
+from wallets.services import adjustments, deposits
 
 MODELS = [model._meta.model_name for model in apps.get_app_config("wallets").get_models()]
 
@@ -43,6 +45,12 @@ def act(office: Client, model: str, action: str, *rows: Any, reason: str = "as a
     return office.post(f"/admin/wallets/{model}/", form, follow=True)
 
 
+def propose(who: CastMember) -> Adjustment:
+    maker = cast.carol_staff(email="maker@example.com")
+    terms: Any = {"wallet": who.cash.number, "direction": "DEBIT", "amount": Decimal("5.00"), "key": "one form"}
+    return adjustments.propose_adjustment(**terms, reason="credited twice", actor=maker.actor)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_every_list_and_every_row_can_be_looked_at(
     alice: CastMember, bob: CastMember, office: Client, model: str
@@ -50,6 +58,8 @@ def test_every_list_and_every_row_can_be_looked_at(
     bank_account(alice)
     for made in (transfer(alice, bob.cash, "1.00"), deposit(alice, "1.00"), withdraw(alice, "1.00")):
         assert made.status_code == 201
+    propose(alice)
+    deposits.keep_report(deposit_id=uuid7(), reference="pay_1", succeeded=True, amount=Decimal(1), currency="USD")
     assert office.get(f"/admin/wallets/{model}/").status_code == 200
     assert office.get(f"/admin/wallets/{model}/?q=nothing-has-this").status_code == 200
     row = apps.get_model("wallets", model)._default_manager.first()
@@ -63,6 +73,7 @@ def test_every_list_and_every_row_can_be_looked_at(
 @pytest.mark.parametrize("model", MODELS)
 def test_nobody_adds_changes_or_deletes_a_row(alice: CastMember, office: Client, model: str) -> None:
     bank_account(alice)
+    propose(alice)
     row = apps.get_model("wallets", model)._default_manager.first()
     before = books()
     assert office.get(f"/admin/wallets/{model}/add/").status_code == 403
@@ -93,6 +104,18 @@ def test_a_deposit_is_approved_with_a_reason(alice: CastMember, office: Client, 
     assert "can&#x27;t become REJECTED" in page.content.decode()
     act(office, "deposit", "reverse", made, reason="charged back")
     assert balances(alice)[0] == Decimal("1000.00")
+
+
+def test_an_adjustment_is_approved_from_the_list_by_somebody_else(alice: CastMember, office: Client) -> None:
+    row = propose(alice)
+    page = act(office, "adjustment", "withdraw", row)
+    assert "Only whoever proposed an adjustment withdraws it" in page.content.decode()
+    act(signed_in(StaffMember(row.proposed_by)), "adjustment", "approve", row)
+    assert balances(alice)[0] == Decimal("1000.00")
+    act(office, "adjustment", "approve", row)
+    assert balances(alice)[0] == Decimal("995.00")
+    page = act(office, "adjustment", "reject", row)
+    assert "already" in page.content.decode()
 
 
 def test_a_withdrawal_goes_its_way_from_the_list(alice: CastMember, office: Client) -> None:

@@ -23,6 +23,7 @@ from tests import ledger_cast
 from wallets import ledger
 from wallets.ledger import Leg, Reason, Type
 from wallets.models import (
+    Adjustment,
     BankAccount,
     Deposit,
     Entry,
@@ -443,10 +444,29 @@ def a_bank_account(owner: UUID) -> BankAccount:
     )
 
 
+def an_adjustment(**columns: Any) -> Adjustment:
+    wallet = ledger_cast.wallet("10")
+    return Adjustment.objects.create(
+        owner_id=wallet.owner_id,
+        wallet=wallet,
+        direction="CREDIT",
+        amount=Decimal("5.00"),
+        currency="USD",
+        reason="R",
+        idempotency_digest=uuid7().bytes,
+        proposed_by_id=ledger_cast.person(),
+        **columns,
+    )
+
+
 def a_transfer() -> Transfer:
     source, target = ledger_cast.wallet("10"), ledger_cast.wallet("10")
     ledger_cast.transfer(source, target, "1.00")
     return Transfer.objects.get(source=source)
+
+
+def a_decided_adjustment() -> Adjustment:
+    return an_adjustment(status="REJECTED", decided_by_id=ledger_cast.person(), decided_at=timezone.now(), decision="D")
 
 
 def a_key() -> IdempotencyKey:
@@ -480,6 +500,15 @@ CHECKS: dict[str, tuple[Any, dict[str, Any]]] = {
     "withdrawal_approvers_are_two_people": (a_withdrawal, {"second_approved_by_id": str(HOUSE)}),
     "withdrawal_is_approved_before_it_leaves": (a_withdrawal, {"status": "APPROVED"}),
     "withdrawal_is_posted_when_completed": (a_withdrawal, {"status": "COMPLETED", "approved_by_id": str(HOUSE)}),
+    "adjustment_amount_positive": (an_adjustment, {"amount": "0"}),
+    "adjustment_direction_known": (an_adjustment, {"direction": "ASIDE"}),
+    "adjustment_has_its_reasons": (an_adjustment, {"reason": ""}),
+    "adjustment_is_decided_by_someone": (an_adjustment, {"decided_by_id": str(HOUSE)}),
+    "adjustment_is_posted_when_approved": (
+        an_adjustment,
+        {"status": "APPROVED", "decided_by_id": str(HOUSE), "decided_at": "proposed_at", "decision": "D"},
+    ),
+    "adjustment_takes_two_other_people": (an_adjustment, {"proposed_by_id": "owner_id"}),
     "transfer_amount_positive": (a_transfer, {"amount": "0"}),
     "transfer_wallets_differ": (a_transfer, {"target_id": "source_id"}),
     "idempotencykey_answered_when_ended": (a_key, {"response_body": None}),
@@ -504,6 +533,23 @@ def test_no_check_is_forgotten(db: None) -> None:
             " WHERE contype = 'c' AND conrelid::regclass::text ~ '^(core|wallets)_' ORDER BY conname"
         )
         assert [name for (name,) in cursor.fetchall()] == sorted(CHECKS)
+
+
+@pytest.mark.parametrize(
+    "make,change",
+    [
+        (an_adjustment, "amount = amount + 1"),
+        (an_adjustment, "direction = 'DEBIT'"),
+        (an_adjustment, "reason = 'Better'"),
+        (an_adjustment, "proposed_by_id = decided_by_id"),
+        (a_decided_adjustment, "status = 'PROPOSED', decided_by_id = NULL, decided_at = NULL"),
+        (a_decided_adjustment, "decision = 'Better'"),
+    ],
+)
+def test_an_adjustment_keeps_what_two_people_said(db: None, make: Any, change: str) -> None:
+    row = make()
+    assert refusal(f"UPDATE wallets_adjustment SET {change} WHERE id = %s", [row.pk]) == "adjustment_keeps_its_terms"
+    assert refusal("DELETE FROM wallets_adjustment WHERE id = %s", [row.pk]) == "adjustment_is_never_deleted"
 
 
 def test_a_house_wallet_holds_nothing_back(db: None) -> None:

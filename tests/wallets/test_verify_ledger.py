@@ -39,12 +39,13 @@ def test_the_services_leave_books_that_agree(day: Books) -> None:
     assert (report.breaks, dict(report.found)) == ([], {})
     assert report.checked == {
         "wallets": 204,
-        "transactions": 14,
-        "entries": 30,
-        "unfolded_legs": 14,
+        "transactions": 15,
+        "entries": 32,
+        "unfolded_legs": 15,
         "deposits": 2,
         "withdrawals": 2,
         "transfers": 1,
+        "adjustments": 1,
         "keys": 6,
         "seals": 0,
     }
@@ -237,6 +238,19 @@ CORRUPTIONS: dict[str, dict[str, Corruption]] = {
             "UPDATE wallets_withdrawal SET transaction_id = %s WHERE id = %s", day.posting(day.alice, 1), day.paid
         ),
     },
+    "adjustments_agree": {
+        "it was less": on("correction", "amount = amount - 1"),
+        "it was a debit": on("correction", "direction = 'DEBIT'"),
+        "nobody approved it": lambda day: corrupt(
+            "UPDATE wallets_adjustment SET status = 'PROPOSED', transaction_id = NULL, decided_by_id = NULL,"
+            " decided_at = NULL WHERE id = %s",
+            day.correction,
+        ),
+        "somebody else approved it": on(
+            "correction", "decided_by_id = (SELECT min(id::text)::uuid FROM accounts_user)"
+        ),
+        "there was none": lambda day: corrupt("DELETE FROM wallets_adjustment WHERE id = %s", day.correction),
+    },
     "transfers_agree": {
         "it was more": on("transfer", "amount = amount + 1"),
         "the other way": on("transfer", "source_id = target_id, target_id = source_id"),
@@ -359,7 +373,7 @@ def test_clean_books_exit_0_and_say_so_in_json(day: Books, committed_db: Clone, 
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     told = json.loads(line)
-    assert (told["breaks"], told["seal"], told["checked"]["entries"]) == ([], None, 30)
+    assert (told["breaks"], told["seal"], told["checked"]["entries"]) == ([], None, 32)
     assert told["checks"] == dict.fromkeys(verification.CHECKS, 0)
     assert told["rate"] > 0
     assert float(told["seconds"]) > 0
@@ -418,7 +432,7 @@ def test_verifying_changes_nothing_and_blocks_nobody(day: Books) -> None:
 
     report = verification.verify_ledger(on_progress=look)
     # A transfer was committed while the chains were walked; the books it saw are those of the beginning.
-    assert (locked, report.breaks, report.checked["transactions"]) == ([201], [], 14)
+    assert (locked, report.breaks, report.checked["transactions"]) == ([201], [], 15)
     assert breaks() == {}
 
 

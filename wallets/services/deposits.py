@@ -22,7 +22,7 @@ from core.ids import uuid7
 from core.money import require_precision, show
 from wallets import ledger, payments, selectors
 from wallets.ledger import Leg, LockedWallet, Posted, Reason, Type, WalletNotFound
-from wallets.models import Deposit, Environment, Kind, Wallet
+from wallets.models import Deposit, Environment, Kind, PaymentReport, Wallet
 from wallets.rules import (
     ApprovalOfOneself,
     DepositsFrozen,
@@ -177,6 +177,33 @@ def _require_within_unverified_limit(wallet: LockedWallet, amount: Decimal) -> N
 
 
 # --- The provider ---------------------------------------------------------------------------------------------------
+
+
+@retry_on_conflict
+@transaction.atomic(durable=True)
+def keep_report(*, deposit_id: UUID, reference: str, succeeded: bool, amount: Decimal, currency: str) -> None:
+    """
+    Keep what the provider says of a payment, in a transaction of its own: whatever becomes of it, it was said.
+
+    What `settle_deposit` then refuses (a deposit that has expired, another amount) is found by comparing the two.
+    """
+    now = timezone.now()
+    said = PaymentReport(
+        provider=payments.Webhook.name,
+        reference=reference,
+        deposit_ref=deposit_id,
+        succeeded=succeeded,
+        amount=amount,
+        currency=currency,
+        first_received_at=now,
+        last_received_at=now,
+    )
+    PaymentReport.objects.bulk_create(
+        [said],
+        update_conflicts=True,
+        update_fields=["last_received_at"],
+        unique_fields=["provider", "reference", "deposit_ref", "succeeded", "amount", "currency"],
+    )
 
 
 @retry_on_conflict
@@ -344,7 +371,7 @@ def expire_deposits(*, now: datetime, limit: int) -> int:
     End at most `limit` pending deposits whose time ran out before `now`, and return how many it was.
 
     No wallet is locked, since no money moves; what somebody else is deciding right now is skipped, and waits for
-    nobody. A payment reported later is refused and stands in the log: staff match it by hand.
+    nobody. A payment reported later is refused; what was reported is kept, and reconciliation shows it to staff.
     """
     assert limit > 0
     due = (

@@ -16,8 +16,8 @@ from core.idempotency import Answer, Claim, Operation, exactly_once
 from core.ids import uuid7
 from core.money import require_precision, show
 from wallets import ledger
-from wallets.ledger import Leg, LockedWallet, Posting, Reason, Type, WalletNotFound
-from wallets.models import Kind, Transfer
+from wallets.ledger import Leg, LockedWallet, Posting, Reason, Record, Type, WalletNotFound
+from wallets.models import Kind
 from wallets.rules import (
     CurrencyMismatch,
     EnvironmentMismatch,
@@ -30,6 +30,13 @@ from wallets.rules import (
 logger = structlog.get_logger(__name__)
 
 TRANSFER = Operation("TRANSFER", effect_table="wallets_ledgertransaction")
+
+_RECORD_SQL = """
+INSERT INTO wallets_transfer (id, owner_id, source_id, target_id, amount, currency, transaction_id, created_at)
+VALUES (%(transfer_id)s::uuid, %(owner)s::uuid, %(source)s::uuid, %(target)s::uuid, %(amount)s::numeric,
+        %(currency)s::text, %(id)s::uuid, %(now)s::timestamptz)
+RETURNING id
+"""
 
 
 class SameWallet(DomainError):
@@ -72,16 +79,16 @@ def transfer_funds(*, source: str, target: str, amount: Decimal, claim: Claim, a
     transfer_id, now = uuid7(), timezone.now()
     legs = [Leg(source_wallet, -amount, Reason.TRANSFER), Leg(target_wallet, amount, Reason.TRANSFER)]
     receipt = partial(_receipt, transfer_id=transfer_id, source=source_wallet, target=target, amount=amount)
-    posted = ledger.post(legs, type=Type.TRANSFER, owner=claim.owner, actor=actor, now=now, claim=claim, answer=receipt)
-    Transfer.objects.create(
-        id=transfer_id,
-        owner_id=claim.owner,
-        source_id=source_wallet.id,
-        target_id=target_wallet.id,
-        amount=amount,
-        currency=source_wallet.currency,
-        transaction_id=posted.id,
-        created_at=now,
+    record = {"transfer_id": transfer_id, "source": source_wallet.id, "target": target_wallet.id, "amount": amount}
+    posted = ledger.post(
+        legs,
+        type=Type.TRANSFER,
+        owner=claim.owner,
+        actor=actor,
+        now=now,
+        claim=claim,
+        answer=receipt,
+        record=Record(_RECORD_SQL, record),
     )
     transaction.on_commit(
         partial(logger.info, "wallets.transfer.posted", transfer_id=str(transfer_id), transaction_id=str(posted.id)),

@@ -7,6 +7,8 @@ SELECT 'trigger ' || g.name, 'it is gone'
                ('wallets_seal', 'seal_is_append_only'),
                ('wallets_wallet', 'wallet_is_never_deleted'),
                ('wallets_wallet', 'wallet_keeps_its_identity'),
+               ('wallets_adjustment', 'adjustment_is_never_deleted'),
+               ('wallets_adjustment', 'adjustment_keeps_its_terms'),
                ('core_auditevent', 'auditevent_is_append_only')) AS g (relation, name)
  WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgname = g.name AND t.tgrelid = g.relation::regclass)
 UNION ALL

@@ -1,0 +1,1 @@
+"""Load that waits for nobody: every request has its time, and its latency counts from then."""

@@ -1,0 +1,286 @@
+"""The systems under load, each started the way it would be in an installation and found right or wrong afterwards."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from bench.load import crowd, processes
+from bench.load.crowd import Member
+from bench.load.scripts import Repeat, Script, post
+from scripts import embedded_postgres, environment
+
+HERE = Path(__file__).resolve().parent.parent
+CLUSTER = environment.ROOT / "var" / "postgres-bench"
+START_SECONDS_MAX = 60.0
+REFERENCE_MONEY = 1_000_000
+REFERENCE_SECRET = "reference"  # noqa: S105 - it guards a database that is thrown away
+
+#: Throttles protect from one client, and the load's clients are each as quick as thousands.
+UNTHROTTLED = {f"THROTTLE_{name}": "1000000/m" for name in ("TOKEN", "MONEY", "QUOTES")}
+
+
+@dataclass(slots=True)
+class System:
+    """One system that answers: where, and which processes it is made of."""
+
+    name: str
+    port: int
+    web: int  # the pid whose family serves
+    database: int  # the postmaster's pid
+    scripts: list[Script] = field(default_factory=list)
+
+    def processor_seconds(self) -> dict[str, float]:
+        return {
+            "web": processes.processor_seconds(processes.family(self.web)),
+            "database": processes.processor_seconds(processes.family(self.database)),
+        }
+
+    def memory_bytes(self) -> dict[str, int]:
+        return {
+            "web": processes.memory_bytes(processes.family(self.web)),
+            "database": processes.memory_bytes(processes.family(self.database)),
+        }
+
+
+class Server:
+    """A durable PostgreSQL of the measurements' own: fsync and synchronous_commit are on."""
+
+    def __init__(self) -> None:
+        self.hold = embedded_postgres.use(CLUSTER, durable=True)
+
+    @property
+    def pid(self) -> int:
+        return int((self.hold.cluster.data / "postmaster.pid").read_text().split("\n", 1)[0])
+
+    def url(self, database: str) -> str:
+        return self.hold.url(database)
+
+    def execute(self, statement: sql.Composed | str) -> list[Any]:
+        with psycopg.connect(self.url(embedded_postgres.SUPERUSER), autocommit=True) as session:
+            done = session.execute(statement)  # type: ignore[call-overload]  # our own text
+            return done.fetchall() if done.description else []
+
+    def exists(self, database: str) -> bool:
+        return (database,) in self.execute("SELECT datname FROM pg_database")
+
+    def create(self, database: str, *, template: str | None = None) -> None:
+        like = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")
+        self.execute(sql.SQL("CREATE DATABASE {}{}").format(sql.Identifier(database), like))
+
+    def drop(self, database: str) -> None:
+        self.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
+
+    def connections(self, database: str) -> int:
+        with psycopg.connect(self.url(embedded_postgres.SUPERUSER), autocommit=True) as session:
+            row = session.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'",
+                [database],
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def settings(self) -> dict[str, str]:
+        """What decides whether a commit survives, for the record."""
+        names = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "server_version")
+        return dict(self.execute(f"SELECT name, setting FROM pg_settings WHERE name IN {names}"))  # noqa: S608 - ours
+
+
+# --- The desk ---------------------------------------------------------------------------------------------------------
+
+
+def desk_settings(database_url: str) -> dict[str, str]:
+    """An installation's environment: plain HTTP, because TLS ends in front of it."""
+    return (
+        environment.fresh_secrets()
+        | {
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DATABASE_URL": database_url,
+            "INSECURE_HTTP": "true",
+            "PAYMENT_PROVIDER": "sandbox",
+            "LOG_LEVEL": "WARNING",
+            "ALLOWED_HOSTS": "127.0.0.1",
+            "EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend",
+        }
+        | UNTHROTTLED
+    )
+
+
+def desk_template(server: Server, people: int, *, idle: int = 0) -> tuple[str, list[Member]]:
+    """The database that each round starts from, and who is in it; made once per schema and kept."""
+    from tests.database import _schema_hash
+
+    name = f"desk_{people}_{idle}_{_schema_hash()[:12]}"
+    roster = CLUSTER.with_name(f"{name}.json")
+    if not (server.exists(name) and roster.exists()):
+        server.drop(f"{name}_making")
+        server.create(f"{name}_making")
+        command = [sys.executable, "-m", "bench.load.populate", str(people), str(idle), str(roster)]
+        settings = dict(os.environ) | desk_settings(server.url(f"{name}_making"))
+        subprocess.run(command, env=settings, cwd=environment.ROOT, check=True)
+        server.drop(name)
+        making, made = sql.Identifier(f"{name}_making"), sql.Identifier(name)
+        server.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(making, made))
+    return name, crowd.kept(roster)
+
+
+@contextmanager
+def desk(server: Server, template: str, *, log: Path, workers: int = 2, threads: int = 8) -> Iterator[System]:
+    """Our own: gunicorn on a fresh copy of the template."""
+    database = f"{template}_run"
+    server.drop(database)
+    server.create(database, template=template)
+    port = free_port()
+    settings = desk_settings(server.url(database))
+    settings |= {"HOST": "127.0.0.1", "PORT": str(port), "WEB_WORKERS": str(workers), "WEB_THREADS": str(threads)}
+    command = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "config.wsgi"]
+    with processes.running(command, settings, log) as process:
+        processes.wait_for(lambda: _answers(port, "/health/live"), START_SECONDS_MAX, "the desk")
+        yield System("desk", port, process.pid, server.pid)
+    verified = subprocess.run(
+        [sys.executable, "manage.py", "verify_ledger"],
+        env=dict(os.environ) | settings,
+        cwd=environment.ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    server.drop(database)
+    if verified.returncode != 0:
+        raise RuntimeError(f"the ledger does not verify after the load:\n{verified.stdout}{verified.stderr}")
+
+
+def desk_transfers(members: Sequence[Member]) -> list[Script]:
+    """Each pays a cent to the next: every wallet is as hot as any other."""
+    scripts: list[Script] = []
+    for place, member in enumerate(members):
+        target = members[(place + 1) % len(members)].cash
+        body = json.dumps({"source": member.cash, "target": target, "amount": "0.01"}).encode()
+        scripts.append(Repeat(0, *post("/api/v1/transfers", member.token, body)))
+    return scripts
+
+
+# --- The reference ----------------------------------------------------------------------------------------------------
+
+
+def reference_template(server: Server, people: int) -> str:
+    """Its tables with so many users and wallets."""
+    name = f"reference_{people}_{hashlib.sha256((HERE / 'reference/schema.sql').read_bytes()).hexdigest()[:12]}"
+    if not server.exists(name):
+        server.drop(f"{name}_making")
+        server.create(f"{name}_making")
+        with psycopg.connect(server.url(f"{name}_making"), autocommit=True) as session:
+            session.execute((HERE / "reference" / "schema.sql").read_bytes())
+            session.execute(
+                "INSERT INTO app_user (id, email) SELECT g, 'user' || g || '@example.com'"
+                " FROM generate_series(1, %s) g",
+                [people],
+            )
+            session.execute(
+                "INSERT INTO wallet (id, user_id, balance) SELECT g, g, %s FROM generate_series(1, %s) g",
+                [REFERENCE_MONEY, people],
+            )
+            session.execute("VACUUM ANALYZE")
+        making, made = sql.Identifier(f"{name}_making"), sql.Identifier(name)
+        server.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(making, made))
+    return name
+
+
+@contextmanager
+def reference(server: Server, template: str, *, log: Path, workers: int = 2, pool: int = 25) -> Iterator[System]:
+    """
+    Express and Sequelize on a fresh copy of the template.
+
+    :raises RuntimeError: if money was lost or made
+    """
+    database = f"{template}_run"
+    server.drop(database)
+    server.create(database, template=template)
+    port = free_port()
+    settings = {
+        "DATABASE_URL": server.url(database),
+        "PORT": str(port),
+        "WORKERS": str(workers),
+        "POOL": str(pool),
+        "JWT_SECRET": REFERENCE_SECRET,
+        "NODE_ENV": "production",
+    }
+    with processes.running(["node", str(_installed() / "server.js")], settings, log) as process:
+        processes.wait_for(lambda: _answers(port, "/health"), START_SECONDS_MAX, "the reference stack")
+        yield System("reference", port, process.pid, server.pid)
+    with psycopg.connect(server.url(database), autocommit=True) as session:
+        row = session.execute(
+            "SELECT sum(balance) - count(*) * %s, (SELECT coalesce(sum(amount), 0) FROM entry) FROM wallet",
+            [REFERENCE_MONEY],
+        ).fetchone()
+    server.drop(database)
+    if row != (0, 0):
+        raise RuntimeError(f"the reference stack's books are off by {row}")
+
+
+def reference_transfers(people: int) -> list[Script]:
+    scripts: list[Script] = []
+    for user in range(1, people + 1):
+        body = json.dumps({"from_wallet": user, "to_wallet": user % people + 1, "amount": "0.01"}).encode()
+        scripts.append(Repeat(0, *post("/transfers", _json_web_token(user), body)))
+    return scripts
+
+
+def has_node() -> bool:
+    return shutil.which("node") is not None and shutil.which("npm") is not None
+
+
+def _installed() -> Path:
+    """The reference stack with its packages, installed once beside the databases."""
+    home = environment.ROOT / "var" / "reference"
+    home.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "server.js"):
+        shutil.copy(HERE / "reference" / name, home / name)
+    if not (home / "node_modules" / "sequelize").is_dir():
+        subprocess.run(
+            ["npm", "install", "--omit=dev", "--no-package-lock", "--no-audit", "--no-fund"], cwd=home, check=True
+        )
+    return home
+
+
+def _json_web_token(user: int) -> str:
+    def part(raw: bytes) -> str:
+        return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+    signed = ".".join((part(b'{"alg":"HS256","typ":"JWT"}'), part(json.dumps({"sub": str(user)}).encode())))
+    seal = hmac.new(REFERENCE_SECRET.encode(), signed.encode(), hashlib.sha256).digest()
+    return f"{signed}.{part(seal)}"
+
+
+# --- Both -------------------------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _answers(port: int, path: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer:
+            return int(answer.status) == 200
+    except OSError:
+        return False

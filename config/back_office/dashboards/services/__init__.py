@@ -1,0 +1,1 @@
+"""What the dashboards keep; every public function is a whole, durable operation."""

@@ -1,0 +1,1 @@
+"""What goes on record about an export; every public function is a whole, durable operation."""

@@ -1,0 +1,1 @@
+"""How dates are written, whatever country one is from."""

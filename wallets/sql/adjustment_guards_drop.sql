@@ -1,0 +1,2 @@
+DROP TRIGGER adjustment_keeps_its_terms ON wallets_adjustment;
+DROP TRIGGER adjustment_is_never_deleted ON wallets_adjustment;
