@@ -113,10 +113,9 @@ def test_nobody_filters_for_secrets_who_may_read_everything_else(alice: cast.Cas
 def test_nothing_is_found_out_by_sorting(sam: Client) -> None:
     by_address = [row.pk for row in User.objects.order_by("email")]
     assert by_address != [row.pk for row in User.objects.order_by("-pk")]
-    shown = sam.get(USERS, {"o": "0"}).context["cl"].result_list  # the column of addresses
-    assert [row.pk for row in shown] == [row.pk for row in User.objects.order_by("-pk")]
-    shown = office("kyc").get(USERS, {"o": "1"}).context["cl"].result_list  # whose first column is for choosing rows
-    assert [row.pk for row in shown] == [row.pk for row in User.objects.order_by("email")]
+    for column in ("0", "1", "2", "-1"):  # whichever the column of addresses is
+        shown = sam.get(USERS, {"o": column}).context["cl"].result_list
+        assert [row.pk for row in shown] == [row.pk for row in User.objects.order_by("-pk")]
 
 
 @pytest.mark.parametrize("role", ["kyc", "finance", "auditor"])

@@ -72,8 +72,8 @@ class AlertAdmin(ReadOnlyAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Every link to an alert leads to its page."""
-        if not self.has_view_permission(request):
+        """Every link to an alert leads to its page; a form has nothing to do here."""
+        if not self.has_view_permission(request) or request.method == "POST":
             raise PermissionDenied
         alert = get_object_or_404(Alert, pk=object_id)
         return HttpResponseRedirect(reverse("admin:alert", args=[alert.pk]))
