@@ -70,13 +70,10 @@ class Shots:
         self.statuses.append(status)
 
     def extend(self, other: Shots) -> None:
-        for mine, theirs in (
-            (self.kinds, other.kinds),
-            (self.due, other.due),
-            (self.took, other.took),
-            (self.statuses, other.statuses),
-        ):
-            mine.extend(theirs)
+        self.kinds.extend(other.kinds)
+        self.due.extend(other.due)
+        self.took.extend(other.took)
+        self.statuses.extend(other.statuses)
         self.processor_seconds += other.processor_seconds
         self.unanswered += other.unanswered
         self.first_refusals += other.first_refusals[: 5 - len(self.first_refusals)]

@@ -74,7 +74,7 @@ class Server:
 
     def execute(self, statement: sql.Composed | str) -> list[Any]:
         with psycopg.connect(self.url(embedded_postgres.SUPERUSER), autocommit=True) as session:
-            done = session.execute(statement)  # type: ignore[call-overload]  # our own text
+            done = session.execute(statement)
             return done.fetchall() if done.description else []
 
     def exists(self, database: str) -> bool:
