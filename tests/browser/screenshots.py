@@ -15,7 +15,7 @@ import json
 import os
 import random
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import StringIO
@@ -71,7 +71,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description=(__doc__ or "")[:70])
     parser.add_argument("--output", type=Path, default=FOLDER)
     chosen = parser.parse_args()
-    with throwaway.desk("screenshots") as made, tempfile.TemporaryDirectory(prefix="desk-shots-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="desk-shots-") as scratch, ExitStack() as stack:
+        metrics = Path(scratch) / "metrics"  # the server's as well: the dashboards tell what it measured
+        metrics.mkdir()
+        environment.install({"PROMETHEUS_MULTIPROC_DIR": str(metrics)})
+        made = stack.enter_context(throwaway.desk("screenshots"))
         environment.install(
             {
                 "ALLOWED_HOSTS": "testserver,127.0.0.1",

@@ -7,22 +7,24 @@ from typing import Any
 from django.core.management.commands import migrate
 from django.db import connections
 
-_SET_SQL = "SELECT current_setting('statement_timeout'), set_config('statement_timeout', %s, false)"
-
 
 class Command(migrate.Command):
     def handle(self, *args: Any, database: str, **options: Any) -> None:
-        """Migrate without a limit on statements; that on waiting for locks stays, so that nobody queues up behind."""
-        before = self._limit(database, "0")
+        """
+        Migrate without a limit on statements; that on waiting for locks stays, so that nobody queues up behind.
+
+        The limit is lifted as the session starts. Behind PgBouncer, which passes no such options on, it is the role's.
+        """
+        connection = connections[database]
+        session = connection.settings_dict["OPTIONS"]
+        before = session.get("options")
+        if before is None:
+            super().handle(*args, database=database, **options)
+            return
+        connection.close()
+        session["options"] = f"{before} -c statement_timeout=0"
         try:
             super().handle(*args, database=database, **options)
         finally:
-            self._limit(database, before)
-
-    @staticmethod
-    def _limit(database: str, milliseconds: str) -> str:
-        """Set the session's limit, and return what it was."""
-        with connections[database].cursor() as cursor:
-            cursor.execute(_SET_SQL, [milliseconds])
-            ((before, _),) = cursor.fetchall()
-        return str(before)
+            session["options"] = before
+            connection.close()
