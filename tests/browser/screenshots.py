@@ -157,6 +157,7 @@ def trade(rng: random.Random) -> None:
 def ask_for_money() -> None:
     """Withdrawals of every size, and documents that wait to be seen."""
     from django.db import transaction
+    from django.utils import timezone
 
     from accounts.models import User, Verification
     from core.audit import Actor, ActorKind
@@ -194,7 +195,12 @@ def ask_for_money() -> None:
             actor=Actor(owner.pk, ActorKind.CLIENT),
         )
     for user in User.objects.filter(is_staff=False, verifications__isnull=True).exclude(email__startswith="house"):
-        Verification.objects.create(owner=user, status=Verification.Status.SUBMITTED)
+        Verification.objects.create(
+            owner=user,
+            status=Verification.Status.SUBMITTED,
+            documents=[{"kind": "PASSPORT", "reference": "C01X00T47"}],
+            submitted_at=timezone.now(),
+        )
 
 
 # --- Pictures -------------------------------------------------------------------------------------------------------
