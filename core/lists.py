@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from functools import reduce
+from ipaddress import ip_address
 from operator import or_
 from typing import Any
 from uuid import UUID
@@ -77,9 +78,10 @@ def _conditions(model: type[models.Model], path: str, typed: str) -> Iterator[Q]
 
 def _meant(field: Field[Any, Any], typed: str) -> list[Any]:
     """What was typed as a value of the column: none if it cannot be one; text as it is, in capitals and in small."""
-    if isinstance(field, models.UUIDField):
+    if isinstance(field, models.UUIDField | models.GenericIPAddressField):
+        read: Callable[[str], Any] = UUID if isinstance(field, models.UUIDField) else ip_address
         try:
-            return [UUID(typed)]
+            return [str(read(typed))]
         except ValueError:
             return []
     if isinstance(field, models.IntegerField):

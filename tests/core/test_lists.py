@@ -14,7 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User
 from core import lists
 from core.admin import CappedPaginator
-from core.ids import uuid7
+from core.ids import HOUSE, uuid7
+from core.models import AuditEvent
 from tests import cast
 from wallets.admin import LedgerTransactionAdmin
 from wallets.models import Entry, LedgerTransaction, Wallet
@@ -46,6 +47,20 @@ def test_each_kind_of_thing_is_found_by_its_own_column(alice: cast.CastMember) -
 def test_what_is_nobodys_finds_nothing(alice: cast.CastMember, typed: str) -> None:
     assert found(typed) == set()
     assert not lists.search(User.objects.all(), ("id", "phone"), typed).exists()
+
+
+def test_an_address_is_found_in_any_spelling(db: None) -> None:
+    AuditEvent.objects.bulk_create(
+        [
+            AuditEvent(
+                owner=HOUSE, action="x", actor_kind="SYSTEM", object_type="x", object_id="x", address="2001:db8::1"
+            )
+        ]
+    )
+    rows = AuditEvent.objects.all()
+    assert lists.search(rows, ("owner", "address"), "2001:0DB8:0:0::1").count() == 1
+    assert not lists.search(rows, ("owner", "address"), "198.51.100.7").exists()
+    assert not lists.search(rows, ("owner", "address"), "here").exists()
 
 
 def test_only_columns_that_know_it_are_searched(alice: cast.CastMember) -> None:
