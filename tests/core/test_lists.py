@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User
 from core import lists
 from core.admin import CappedPaginator
-from core.ids import HOUSE, uuid7
+from core.ids import HOUSE
 from core.models import AuditEvent
 from tests import cast
 from wallets.admin import LedgerTransactionAdmin
@@ -43,7 +43,9 @@ def test_each_kind_of_thing_is_found_by_its_own_column(alice: cast.CastMember) -
     assert found(str(alice.user.pk).upper()) == set(Entry.objects.filter(owner=alice.user).values_list("pk", flat=True))
 
 
-@pytest.mark.parametrize("typed", ["W1", "' OR 1=1", str(uuid7()), "9" * 40, "x" * 500, "１２３", "0"])
+@pytest.mark.parametrize(
+    "typed", ["W1", "' OR 1=1", "01a20727-7e70-71c7-ac3b-6d30f065ee40", "9" * 40, "x" * 500, "１２３", "0"]
+)
 def test_what_is_nobodys_finds_nothing(alice: cast.CastMember, typed: str) -> None:
     assert found(typed) == set()
     assert not lists.search(User.objects.all(), ("id", "phone"), typed).exists()
