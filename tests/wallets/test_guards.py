@@ -29,6 +29,7 @@ from wallets.models import (
     Entry,
     Kind,
     LedgerTransaction,
+    PaymentReport,
     Seal,
     Transfer,
     UnfoldedLeg,
@@ -444,6 +445,20 @@ def a_bank_account(owner: UUID) -> BankAccount:
     )
 
 
+def a_payment_report() -> PaymentReport:
+    now = timezone.now()
+    return PaymentReport.objects.create(
+        provider="webhook",
+        reference="pay_1",
+        deposit_ref=uuid7(),
+        succeeded=True,
+        amount=Decimal("5.00"),
+        currency="USD",
+        first_received_at=now,
+        last_received_at=now,
+    )
+
+
 def an_adjustment(**columns: Any) -> Adjustment:
     wallet = ledger_cast.wallet("10")
     return Adjustment.objects.create(
@@ -509,6 +524,7 @@ CHECKS: dict[str, tuple[Any, dict[str, Any]]] = {
         {"status": "APPROVED", "decided_by_id": str(HOUSE), "decided_at": "proposed_at", "decision": "D"},
     ),
     "adjustment_takes_two_other_people": (an_adjustment, {"proposed_by_id": "owner_id"}),
+    "paymentreport_amount_positive": (a_payment_report, {"amount": "NaN"}),
     "transfer_amount_positive": (a_transfer, {"amount": "0"}),
     "transfer_wallets_differ": (a_transfer, {"target_id": "source_id"}),
     "idempotencykey_answered_when_ended": (a_key, {"response_body": None}),
