@@ -19,7 +19,7 @@ from core.models import AuditEvent
 from tests import cast
 from tests.cast import CastMember, StaffMember
 from tests.wallets.calls import IBAN, balances, bank_account, books, deposit, transfer, withdraw
-from wallets.models import Adjustment, Deposit, Withdrawal
+from wallets.models import Adjustment, Deposit, Entry, Wallet, Withdrawal
 from wallets.services import adjustments, deposits
 
 MODELS = [model._meta.model_name for model in apps.get_app_config("wallets").get_models()]
@@ -184,3 +184,15 @@ def test_numbers_are_revealed_one_at_a_time(alice: CastMember, bob: CastMember, 
     page = act(office, "bankaccount", "reveal", *before)
     assert IBAN not in page.content.decode()
     assert not AuditEvent.objects.exists()
+
+
+def test_entries_are_found_by_the_number_of_a_clients_wallet(alice: CastMember, office: Client) -> None:
+    def found(typed: str) -> set[Any]:
+        return {row.pk for row in office.get("/admin/wallets/entry/", {"q": typed}).context["cl"].result_list}
+
+    own = {row.pk for row in Entry.objects.filter(wallet=alice.cash)}
+    assert own
+    assert found(alice.cash.number) == found(f" {alice.cash.number.lower()} ") == own
+    house = Wallet.objects.get(kind="HOUSE_ADJUSTMENT", currency="USD", environment="LIVE")
+    assert Entry.objects.filter(wallet=house).exists()
+    assert found(house.number) == set()
