@@ -12,7 +12,18 @@ from django.db.models import QuerySet, Sum
 
 from core.errors import NotFound
 from core.money import book, show
-from wallets.models import HOUSE_KINDS, ZERO, BankAccount, Deposit, Entry, Environment, Transfer, Wallet, Withdrawal
+from wallets.models import (
+    HOUSE_KINDS,
+    ZERO,
+    Adjustment,
+    BankAccount,
+    Deposit,
+    Entry,
+    Environment,
+    Transfer,
+    Wallet,
+    Withdrawal,
+)
 
 STATEMENT_COLUMNS = (
     "number",
@@ -100,6 +111,11 @@ def withdrawals(owner: UUID) -> QuerySet[Withdrawal]:
 def transfers(owner: UUID) -> QuerySet[Transfer]:
     """The transfers a client has sent; what they have received stands in the statements of their wallets."""
     return Transfer.objects.select_related("source", "target").filter(owner_id=owner)
+
+
+def adjustments(owner: UUID) -> QuerySet[Adjustment]:
+    """What staff have proposed to put right in a client's wallets, whatever became of it; for staff alone."""
+    return Adjustment.objects.select_related("wallet").filter(owner_id=owner)
 
 
 def bank_accounts(owner: UUID) -> QuerySet[BankAccount]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ from tests.wallets.test_back_office import signed_in
 from trading.models import Deal, Order, Position
 from wallets import ledger
 from wallets.models import Deposit, Entry, Kind, LedgerTransaction, Transfer, Withdrawal
+from wallets.services import adjustments
 
 #: Session, user, device, permissions, then the client with labels; the rest is the section's own.
 QUERIES_MAX = 26
@@ -111,6 +113,18 @@ def test_a_section_tells_what_there_is(both: tuple[CastMember, CastMember]) -> N
     assert "scope: WITHDRAWALS; Alert about Alice Archer the desk" in text
     text = text_of(page(desk, alice, "wallets", wallet=alice.margin.number))
     assert [word for word in ("TRADE_PNL", "COMMISSION", "CLOSE") if word not in text] == []
+
+
+def test_cash_tells_what_staff_put_right_and_not_to_everybody(both: tuple[CastMember, CastMember]) -> None:
+    alice, bob = both
+    maker = Actor(id=staff_user().pk, kind=ActorKind.STAFF)
+    terms: dict[str, Any] = {"direction": "CREDIT", "amount": Decimal("7.77"), "reason": "Fee charged twice"}
+    adjustments.propose_adjustment(wallet=alice.cash.number, actor=maker, key="form-1", **terms)
+    desk = superuser()
+    text = text_of(page(desk, alice, "cash"))
+    assert [word for word in ("Fee charged twice", "7.77 USD", "PROPOSED") if word not in text] == []
+    assert "Fee charged twice" not in text_of(page(desk, bob, "cash"))
+    assert "Fee charged twice" not in text_of(page(office("support"), alice, "cash"))
 
 
 def test_the_running_balance_ends_in_the_wallet(both: tuple[CastMember, CastMember]) -> None:

@@ -18,7 +18,7 @@ from config.back_office.clients.looks import (
 from trading import selectors as trading
 from trading.models import Deal, Order, Position
 from wallets import selectors
-from wallets.models import BankAccount, Deposit, Entry, Transfer, Wallet, Withdrawal
+from wallets.models import Adjustment, BankAccount, Deposit, Entry, Transfer, Wallet, Withdrawal
 
 # --- Wallets ----------------------------------------------------------------------------------------------------------
 
@@ -90,6 +90,7 @@ def cash(look: Look) -> list[Table]:
         "wallets.view_deposit": _deposits,
         "wallets.view_withdrawal": _withdrawals,
         "wallets.view_transfer": _transfers,
+        "wallets.view_adjustment": _adjustments,
         "wallets.view_bankaccount": _bank_accounts,
     }
     return [build(look) for permission, build in lists.items() if look.may(permission)]
@@ -156,6 +157,28 @@ def _transfers(look: Look) -> Table:
         title="Transfers sent",
         headers=("Time", "Environment", "From", "To", "Amount"),
         remark="Those received from other clients stand in the statements of the wallets.",
+    )
+
+
+def _adjustments(look: Look) -> Table:
+    def cells(row: Adjustment) -> list[Any]:
+        return [
+            look.to(row, moment(row.proposed_at)),
+            environment_label(row.wallet.environment),
+            row.wallet.number,
+            row.direction,
+            money(row.amount, row.currency),
+            status_label(row.status),
+            row.reason,
+            moment(row.decided_at),
+        ]
+
+    return look.table(
+        "adjustments",
+        selectors.adjustments(look.client.pk),
+        cells,
+        title="Adjustments",
+        headers=("Time", "Environment", "Wallet", "Direction", "Amount", "Status", "Why", "Decided"),
     )
 
 
