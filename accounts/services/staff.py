@@ -122,9 +122,7 @@ def enlist_staff(*, email: str, name: str, role: str, password: PasswordHash, to
     if user is not None and not user.is_staff:
         raise EmailIsAClients
     if user is None:
-        user = User.objects.create(
-            email=email, number=None, name=name, password=password, is_staff=True, created_at=now
-        )
+        user = User.objects.create_user(email, is_staff=True, created_at=now)
     elif user.password != password:
         credentials.revoke_tokens(owner=user.pk, now=now)
     user.name, user.password, user.is_active, user.updated_at = name, password, True, now
