@@ -281,6 +281,14 @@ def test_a_section_costs_no_more_however_much_there_is(both: tuple[CastMember, C
 SMALL = ("trading_instrument", "trading_quote", "django_", "auth_", "accounts_user_", "otp_totp")
 
 
+#: Tables with an index of all rows that begins with whose they are.
+INDEXED_BY_OWNER = """
+SELECT DISTINCT index.indrelid::regclass::text FROM pg_index index
+JOIN pg_attribute first ON first.attrelid = index.indrelid AND first.attnum = index.indkey[0]
+WHERE first.attname = 'owner_id' AND index.indpred IS NULL AND index.indisvalid
+"""
+
+
 def test_a_section_is_read_by_index(both: tuple[CastMember, CastMember]) -> None:
     alice, _ = both
     desk = superuser()
@@ -294,11 +302,14 @@ def test_a_section_is_read_by_index(both: tuple[CastMember, CastMember]) -> None
     assert len(looked) > 30
     slow = []
     with connection.cursor() as cursor:
+        cursor.execute(INDEXED_BY_OWNER)
+        by_owner = {table for (table,) in cursor.fetchall()}
         for sql in looked:
             cursor.execute(f"EXPLAIN {sql}")
             plan = "\n".join(line for (line,) in cursor.fetchall())
             read_whole = [table for table in re.findall(r"Seq Scan on (\w+)", plan) if not table.startswith(SMALL)]
-            if read_whole or re.search(r"using \w+_pkey on \w+ .*\n\s+Filter: .*\bowner_id\b", plan):
+            walked = re.findall(r"using \w+_pkey on (\w+) .*\n\s+Filter: .*\bowner_id\b", plan)
+            if read_whole or set(walked) - by_owner:  # of a few rows, any index will do
                 slow.append(plan)
     assert slow == []
 
