@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from django.contrib import messages
 from django.contrib.admin import site
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
 
+from core.errors import DomainError
+
 View = Callable[..., HttpResponseBase]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +59,14 @@ def show(request: HttpRequest, template: str, *, title: str, status: int = 200, 
     """A page within the admin's frame; templates extend `back_office/page.html`."""
     whole = {**site.each_context(request), "title": title, **context}
     return TemplateResponse(request, template, whole, status=status)
+
+
+def told(request: HttpRequest, act: Callable[[], Made], done: str) -> Made | None:
+    """What a service made of it, saying `done`; or None, saying why it refused in its own words."""
+    try:
+        made = act()
+    except DomainError as refusal:
+        messages.error(request, refusal.detail)
+        return None
+    messages.success(request, done)
+    return made

@@ -22,7 +22,7 @@ from core.audit import Actor, ActorKind, record
 from core.commands import DeskCommand
 from core.ids import uuid7
 from core.models import AuditEvent, IdempotencyKey, JobRun, KillSwitch
-from tests import ledger_cast
+from tests import factories, ledger_cast
 from tests.accounts.test_back_office import office
 from tests.cast import make_client
 from tests.database import Clone
@@ -277,7 +277,7 @@ def tell(action: str = "accounts.profile.updated", kind: ActorKind = ActorKind.S
     switch, _ = KillSwitch.objects.get_or_create(scope="TRADING")
     actor = Actor(id=uuid7(), kind=kind, request_id=facts.pop("request_id", "request-0001"))
     with transaction.atomic():
-        return record(action, actor=actor, owner=uuid7(), subject=switch, **facts)
+        return record(action, actor=actor, owner=facts.pop("owner", None) or uuid7(), subject=switch, **facts)
 
 
 def test_the_trail_is_filtered_and_searched_by_what_identifies(auditor: Client) -> None:
@@ -313,9 +313,11 @@ def test_the_trail_is_read_a_page_at_a_time(auditor: Client) -> None:
 
 
 def test_an_event_shows_what_changed(auditor: Client) -> None:
-    event = tell(before={"status": "OPEN", "country": "DE"}, after={"status": "CLOSED", "country": "DE"}, reason="why")
+    owner = factories.Person.create()
+    before, after = {"status": "OPEN", "country": "DE"}, {"status": "CLOSED", "country": "DE"}
+    event = tell(before=before, after=after, reason="why", owner=owner.pk)
     page = read(auditor, f"/admin/audit/{event.pk}/")
-    for told in ("OPEN", "CLOSED", "why", f"/{event.owner}/", "/admin/requests/request-0001/"):
+    for told in ("OPEN", "CLOSED", "why", f"/admin/clients/{owner.pk}/", "/admin/requests/request-0001/"):
         assert told in page
     assert page.count("Changed") == 1
 
@@ -337,10 +339,14 @@ def test_personal_data_is_masked_for_whoever_may_not_see_it(db: None) -> None:
 def test_who_did_it_is_told_by_name(day: Books) -> None:
     told = AuditEvent.objects.get(action="wallets.withdrawal.completed")
     assert told.actor_id is not None
-    User.objects.filter(pk=told.actor_id).update(name="Frank Fisher")
+    User.objects.filter(pk=told.actor_id).update(name="Frank Fisher", is_staff=True, number=None)
     auditor = office("auditor")
     for path in (f"ledger/{day.paid.transaction_id}", f"audit/{told.pk}"):
-        assert "STAFF Frank Fisher" in read(auditor, f"/admin/{path}/")
+        page = read(auditor, f"/admin/{path}/")
+        assert "STAFF Frank Fisher" in page
+        assert f"/admin/clients/{told.actor_id}/" not in page  # where there is nothing about a colleague
+        assert auditor.get(f"/admin/accounts/user/{told.actor_id}/change/").status_code == 200
+        assert f"/admin/accounts/user/{told.actor_id}/change/" in page
 
 
 def test_everything_of_a_request_is_on_one_page(day: Books) -> None:

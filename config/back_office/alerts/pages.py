@@ -17,10 +17,9 @@ from accounts.models import User
 from config.back_office.alerts import rules, telling
 from config.back_office.alerts.models import Alert
 from config.back_office.alerts.services import workflow
-from config.back_office.pages import page, show
+from config.back_office.cells import colleagues
+from config.back_office.pages import page, show, told
 from core.api.requests import actor_of
-from core.errors import DomainError
-from core.ids import HOUSE
 from core.models import AuditEvent
 from wallets.rules import REASON_CHARACTERS_MAX
 
@@ -149,12 +148,7 @@ def _act(request: HttpRequest, alert_id: UUID, form_class: type[forms.Form], act
         for field, errors in form.errors.items():
             messages.error(request, f"{field.capitalize()}: {' '.join(map(str, errors))}")
     else:
-        try:
-            act(form.cleaned_data, alert_id=alert_id, actor=actor_of(request))
-        except DomainError as refusal:
-            messages.error(request, refusal.detail)
-        else:
-            messages.success(request, done)
+        told(request, lambda: act(form.cleaned_data, alert_id=alert_id, actor=actor_of(request)), done)
     return HttpResponseRedirect(reverse("admin:alert", args=[alert_id]))
 
 
@@ -181,14 +175,13 @@ def _notes(alert: Alert) -> list[list[Any]]:
 
 
 def _history(alert: Alert) -> list[list[Any]]:
-    told = AuditEvent.objects.filter(object_type=alert._meta.label_lower, object_id=str(alert.pk))
-    events = list(told.exclude(action="config.alert.noted").order_by("-pk")[:LINES_MAX])
-    actors = {event.actor_id for event in events if event.actor_id is not None}
-    names = {person.pk: person.name for person in User.objects.filter(pk__in=actors)}
+    trail = AuditEvent.objects.filter(object_type=alert._meta.label_lower, object_id=str(alert.pk))
+    events = list(trail.exclude(action="config.alert.noted").order_by("-pk")[:LINES_MAX])
+    names = colleagues(*{event.actor_id for event in events})
     return [
         [
             f"{event.created_at:%Y-%m-%d %H:%M} UTC",
-            names.get(event.actor_id or HOUSE) or "The desk",
+            names.get(event.actor_id, "The desk"),
             event.action.rpartition(".")[2].capitalize(),
             event.reason,
         ]

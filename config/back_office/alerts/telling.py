@@ -8,14 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.models import User
 from config.back_office.alerts.circles import ADDRESS, BANK_ACCOUNT, TRANSFER
 from config.back_office.alerts.models import Alert
 from config.back_office.alerts.rules import Code
-from config.back_office.pages import PAGES
+from config.back_office.cells import anchor
 
 _LINKS = {BANK_ACCOUNT: "a bank account", ADDRESS: "a network address", TRANSFER: "money sent"}
 
@@ -29,7 +28,7 @@ def movements(alert: Alert) -> list[list[Any]]:
     """The money that was found: what it was, how much, when, and where it is kept."""
     currency = alert.facts.get("currency", "")
     return [
-        [what, f"{one['amount']} {currency}", moment(one["at"]), _link(page, one["id"])]
+        [what, f"{one['amount']} {currency}", moment(one["at"]), anchor(reverse(page, args=[one["id"]]), one["id"])]
         for what, page, found in (
             ("Deposit", "admin:wallets_ledgertransaction_change", alert.facts.get("deposits", ())),
             ("Withdrawal", "admin:wallets_withdrawal_change", alert.facts.get("withdrawals", ())),
@@ -53,17 +52,12 @@ def people(alert: Alert) -> list[list[Any]]:
 
 def client_link(client: UUID, name: str) -> SafeString:
     """A way to everything about one client."""
-    page = "admin:client" if "client" in PAGES else "admin:accounts_user_change"
-    return _link(page, client, name or str(client))
+    return anchor(reverse("admin:client", args=[client]), name or client)
 
 
 def moment(text: str) -> str:
     """A moment as facts keep it, to the minute."""
     return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M} UTC"
-
-
-def _link(page: str, id_: Any, text: str = "") -> SafeString:
-    return format_html('<a class="text-link" href="{}">{}</a>', reverse(page, args=[id_]), text or id_)
 
 
 # --- In the words of each rule --------------------------------------------------------------------------------------

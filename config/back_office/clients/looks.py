@@ -7,21 +7,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
-from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.models import User
+from config.back_office.cells import VARIANTS, label, link
 from config.back_office.masking import may_see_personal_data
-from config.back_office.pages import PAGES
 from core.money import show
 from trading import margin
 
@@ -70,7 +67,7 @@ class Look:
 
     def to(self, row: Model | None, text: str = "") -> str | SafeString:
         """A link to a row's own page, or just its name for those who may not look at it."""
-        return "" if row is None else link_to(self.request, type(row), row.pk, text or str(row))
+        return "" if row is None else link(self.request, row, text or str(row))
 
     def table(
         self,
@@ -124,44 +121,8 @@ def client_url(client: UUID, section: str = "", **parameters: Any) -> str:
     return reverse("admin:client", args=[client]) + (f"?{query}" if query else "")
 
 
-#: Rows that have a page of their own, with more to it than the admin's, wherever that page exists.
-ROW_PAGES = {
-    "wallets.ledgertransaction": "ledger-transaction",
-    "wallets.deposit": "deposit",
-    "wallets.withdrawal": "withdrawal",
-    "trading.order": "order",
-    "accounts.verification": "verification",
-    "accounts.freeze": "freeze",
-    "core.auditevent": "audit-event",
-}
-
-
-def row_url(model: type[Model], key: Any) -> str:
-    """The page of one row: its own, or the one that every row has."""
-    options = model._meta
-    name = ROW_PAGES.get(options.label_lower)
-    if name not in PAGES:
-        name = f"{options.app_label}_{options.model_name}_change"
-    return reverse(f"admin:{name}", args=[key])
-
-
 def may_look_at(request: HttpRequest, model: type[Model]) -> bool:
     return request.user.has_perm(f"{model._meta.app_label}.view_{model._meta.model_name}")
-
-
-def link_to(request: HttpRequest, model: type[Model], key: Any, text: str) -> str | SafeString:
-    """A link to the page of one row, or the text alone for those who may not look at it."""
-    return anchor(row_url(model, key), text) if may_look_at(request, model) else text
-
-
-def anchor(url: str, text: str) -> SafeString:
-    return format_html('<a class="text-link" href="{}">{}</a>', url, text)
-
-
-@lru_cache(maxsize=256)
-def label(text: str, kind: str = "") -> SafeString:
-    """A word in a coloured box; `kind` is one of unfold's: info, success, warning, danger."""
-    return render_to_string("unfold/helpers/label.html", {"text": text, "type": kind})
 
 
 def environment_label(environment: str) -> SafeString:
@@ -169,18 +130,9 @@ def environment_label(environment: str) -> SafeString:
     return label(environment, "warning" if environment == "DEMO" else "success")
 
 
-_KINDS = {
-    "danger": {"REJECTED", "FAILED", "REVERSED", "FROZEN", "STOP_OUT", "REVOKED"},
-    "warning": {"PENDING", "SUBMITTED", "IN_REVIEW", "ACTION_REQUIRED", "REQUESTED", "WORKING", "MARGIN_CALL"},
-    "success": {"APPROVED", "COMPLETED", "FILLED", "OPEN", "ACTIVE", "PAID", "IN FORCE"},
-    "info": {"CREATED", "SENT"},
-}
-
-
 def status_label(status: str, text: str = "") -> SafeString:
     """A status in its colour, as `text` if it needs more words."""
-    kind = next((kind for kind, statuses in _KINDS.items() if status in statuses), "")
-    return label((text or status).replace("_", " "), kind)
+    return label((text or status).replace("_", " "), VARIANTS.get(status, "default"))
 
 
 def moment(when: datetime | None) -> str:

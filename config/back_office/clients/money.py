@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from config.back_office.cells import anchor
 from config.back_office.clients.looks import (
     Look,
     Table,
-    anchor,
     environment_label,
     listed,
     moment,

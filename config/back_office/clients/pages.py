@@ -16,14 +16,13 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from accounts import selectors
 from accounts.models import TradingAccount, User
+from config.back_office.cells import anchor, label
 from config.back_office.clients import search
 from config.back_office.clients.looks import (
     Look,
     Table,
-    anchor,
     client_url,
     environment_label,
-    label,
     status_label,
 )
 from config.back_office.clients.models import NOTE_CHARACTERS_MAX

@@ -10,13 +10,12 @@ from django.utils import timezone
 
 from accounts import selectors as people
 from accounts.models import ApiToken, Freeze, User, Verification
+from config.back_office.cells import Row, anchor, link
 from config.back_office.clients.looks import (
     Look,
     Table,
-    anchor,
     client_url,
     environment_label,
-    link_to,
     listed,
     moment,
     money,
@@ -194,7 +193,7 @@ def _commission(look: Look, row: Commission) -> list[Any]:
 
 
 def _transaction(look: Look, key: UUID) -> Any:
-    return link_to(look.request, LedgerTransaction, key, str(key))
+    return link(look.request, Row(LedgerTransaction._meta.label, key), key)
 
 
 # --- How they get in --------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from django.http import HttpRequest
 
 from accounts import rules
 from accounts.models import ApiToken, Freeze, TradingAccount, User, Verification
-from config.back_office.clients.looks import client_url, may_look_at, row_url
+from config.back_office.cells import place
+from config.back_office.clients.looks import client_url, may_look_at
 from config.back_office.clients.services import searches
 from core.api.requests import actor_of
 from core.models import AuditEvent
@@ -146,8 +147,14 @@ def _name(text: str) -> str | None:
 
 def _person(person: User, what: str = "Client", section: str = "", **parameters: Any) -> Hit:
     if person.number is None:
-        return Hit("Staff" if person.is_staff else "The house", person, row_url(User, person.pk))
+        return Hit("Staff" if person.is_staff else "The house", person, _url(person))
     return Hit(what, person, client_url(person.pk, section, **parameters))
+
+
+def _url(row: Any) -> str:
+    found = place(row)
+    assert found is not None, "what can be found can be looked at"
+    return found.url
 
 
 def _client_with(column: str) -> Callable[[HttpRequest, str], Iterator[Hit]]:
@@ -170,7 +177,7 @@ def _by_wallet(_request: HttpRequest, number: str) -> Iterator[Hit]:
 
 def _by_position(_request: HttpRequest, number: str) -> Iterator[Hit]:
     for row in Position.objects.select_related("owner").filter(number=int(number)):
-        yield Hit(f"Position {row}", row.owner, row_url(Position, row.pk))
+        yield Hit(f"Position {row}", row.owner, _url(row))
 
 
 def _by_token(_request: HttpRequest, prefix: str) -> Iterator[Hit]:
@@ -229,7 +236,7 @@ def _by_id(request: HttpRequest, id_: UUID) -> Iterator[Hit]:
         row: Any = model.objects.filter(pk=id_).first()
         if row is not None:
             owner = User.objects.filter(pk=row.owner if isinstance(row, AuditEvent) else row.owner_id).first()
-            yield Hit(f"{str(model._meta.verbose_name).capitalize()} {row}", owner, row_url(model, row.pk))
+            yield Hit(f"{str(model._meta.verbose_name).capitalize()} {row}", owner, _url(row))
             return
 
 

@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.models import User
 from config.back_office import cells
 from config.back_office.cells import Row, Table, anchor, label, link, money
 from config.back_office.evidence import jobs, keys, ledger, orders, trail
@@ -66,8 +67,8 @@ def _transaction_facts(request: HttpRequest, found: Evidence) -> Facts:
     facts: Facts = [
         ("Type", posted.type),
         ("Environment", posted.environment),
-        ("Whose", link(request, Row("accounts.user", posted.owner_id), posted.owner.name or posted.owner_id)),
-        ("Who", _actor(request, posted, trail.names([posted.actor_id]))),
+        ("Whose", link(request, posted.owner, posted.owner.name or posted.owner_id)),
+        ("Who", _actor(request, posted, trail.people([posted.actor_id]))),
         ("Why", posted.reason or "–"),
         ("Reference", posted.reference or "–"),
         ("Request", _request(request, posted.request_id)),
@@ -186,12 +187,12 @@ def audit_event_page(request: HttpRequest, pk: UUID) -> HttpResponseBase:
         told = trail.event(pk)
     except NotFound as error:
         raise Http404 from error
-    in_clear, known = may_see_personal_data(request), trail.names([told.actor_id, told.owner])
+    in_clear, known = may_see_personal_data(request), trail.people([told.actor_id, told.owner])
     facts: Facts = [
         ("When", told.created_at.strftime(TIME)),
         ("Who", _actor(request, told, known)),
         ("Object", _object(request, told)),
-        ("Client", link(request, Row("accounts.user", told.owner), known.get(told.owner, told.owner))),
+        ("Client", _person(request, told.owner, known)),
         ("Why", told.reason or "–"),
         ("Request", _request(request, told.request_id)),
         ("From", (told.address if in_clear else "•••") if told.address else "–"),
@@ -221,7 +222,7 @@ def request_page(request: HttpRequest, request_id: str) -> HttpResponseBase:
 
 
 def _events(request: HttpRequest, events: list[AuditEvent]) -> Table:
-    known = trail.names(told.actor_id for told in events)
+    known = trail.people(told.actor_id for told in events)
     return Table(
         headers=["When", "Action", "Who", "Object", "Reason", "Request"],
         rows=[
@@ -252,14 +253,19 @@ def _object(request: HttpRequest, told: AuditEvent) -> Any:
     return link(request, Row(told.object_type, told.object_id), f"{told.object_type} {told.object_id}")
 
 
-def _actor(request: HttpRequest, done: AuditEvent | LedgerTransaction, known: dict[UUID, str]) -> Any:
+def _actor(request: HttpRequest, done: AuditEvent | LedgerTransaction, known: dict[UUID, User]) -> Any:
     """People go by their name, a command by its own."""
     if done.actor_kind == ActorKind.SYSTEM:
         return f"{done.actor_kind} {done.request_id}".strip()
     if done.actor_id is None or done.actor_kind == ActorKind.PROVIDER:
         return done.actor_kind
-    name = known.get(done.actor_id, str(done.actor_id))
-    return link(request, Row("accounts.user", done.actor_id), f"{done.actor_kind} {name}")
+    return _person(request, done.actor_id, known, kind=f"{done.actor_kind} ")
+
+
+def _person(request: HttpRequest, id_: UUID, known: dict[UUID, User], *, kind: str = "") -> Any:
+    """Somebody by name, and a way to them; an id alone of whom nobody knows."""
+    person = known.get(id_)
+    return f"{kind}{id_}" if person is None else link(request, person, f"{kind}{person.name or id_}")
 
 
 def _request(request: HttpRequest, request_id: str) -> Any:

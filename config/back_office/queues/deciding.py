@@ -12,8 +12,8 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpRequest, HttpResponseRedirect
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
+from config.back_office.pages import told
 from core.api.requests import actor_of
-from core.errors import DomainError
 
 #: Methods of a page that shows something and takes a decision about it.
 ACT = ("GET", "HEAD", "POST")
@@ -101,10 +101,5 @@ def decide(
             messages.error(request, " ".join(map(str, errors)))
         return HttpResponseRedirect(back)
     given = {name: form.cleaned_data[name] for name in step.takes}
-    try:
-        step.act(**subject, **given, actor=actor_of(request))
-    except DomainError as refusal:
-        messages.error(request, refusal.detail)
-    else:
-        messages.success(request, step.done)
+    told(request, lambda: step.act(**subject, **given, actor=actor_of(request)), step.done)
     return HttpResponseRedirect(back)

@@ -13,26 +13,10 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.models import User
-from config.back_office.cells import Table, label, link
+from config.back_office.cells import VARIANTS, Table, label, link
 from config.back_office.pages import show
 from config.back_office.queues.deciding import Button
 from config.back_office.queues.selectors import Slice
-
-VARIANTS = {
-    "PROPOSED": "info",
-    "REQUESTED": "info",
-    "SUBMITTED": "info",
-    "PENDING": "info",
-    "IN_REVIEW": "warning",
-    "ACTION_REQUIRED": "warning",
-    "APPROVED": "success",
-    "SENT": "success",
-    "COMPLETED": "success",
-    "PAID": "success",
-    "REJECTED": "danger",
-    "FAILED": "danger",
-    "REVERSED": "danger",
-}
 
 
 def age(since: datetime | None, now: datetime | None = None) -> str:
@@ -57,16 +41,6 @@ def status(text: str) -> SafeString:
 def client(request: HttpRequest, person: User) -> str | SafeString:
     """A client by name, and a way to their page."""
     return link(request, person, person.name or "No name")
-
-
-def colleague(person: User | None) -> str:
-    """A member of staff by name."""
-    return "–" if person is None else person.name or person.email
-
-
-def colleagues(*ids: Any) -> dict[Any, str]:
-    """The names of those who are known by their ids alone; the desk itself is one of them."""
-    return {person.pk: colleague(person) for person in User.objects.filter(pk__in=[id_ for id_ in ids if id_])}
 
 
 def side_by_side(parts: list[SafeString]) -> SafeString:

@@ -14,12 +14,11 @@ from django.urls import reverse
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from config.back_office.cells import Row, Table, anchor, label, link
-from config.back_office.pages import page, show
+from config.back_office.cells import Row, Table, anchor, colleague, label, link
+from config.back_office.pages import page, show, told
 from config.back_office.reconciliation.models import Break, Run
 from config.back_office.reconciliation.services import breaks
 from core.api.requests import actor_of
-from core.errors import DomainError
 from core.models import AuditEvent
 
 ROWS_MAX = 100
@@ -102,7 +101,7 @@ def _row(row: Break, now: datetime) -> list[Any]:
         _age(row, now),
         f"{row.last_seen_at:%Y-%m-%d %H:%M}",
         label(row.status, VARIANTS[Status(row.status)]),
-        "–" if row.assignee is None else row.assignee.name or row.assignee.email,
+        colleague(row.assignee),
     ]
 
 
@@ -128,7 +127,7 @@ def break_page(request: HttpRequest, pk: UUID) -> HttpResponseBase:
         ("Last seen", f"{row.last_seen_at:%Y-%m-%d %H:%M}"),
         ("Age", _age(row, timezone.now())),
         ("State", label(row.status, VARIANTS[Status(row.status)])),
-        ("Who looks after it", "–" if row.assignee is None else row.assignee.name or row.assignee.email),
+        ("Who looks after it", colleague(row.assignee)),
         ("Resolution", row.get_resolution_display() if row.resolution else "–"),
         ("Note", row.note or "–"),
     ]
@@ -136,8 +135,8 @@ def break_page(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     history = Table(
         headers=["When", "What", "Who", "Why"],
         rows=[
-            [f"{told.created_at:%Y-%m-%d %H:%M}", link(request, told, told.action), told.actor_kind, told.reason]
-            for told in events
+            [f"{event.created_at:%Y-%m-%d %H:%M}", link(request, event, event.action), event.actor_kind, event.reason]
+            for event in events
         ],
     )
     decides = request.user.has_perm("reconciliation.change_break") and row.status != Status.RESOLVED
@@ -156,12 +155,7 @@ def break_page(request: HttpRequest, pk: UUID) -> HttpResponseBase:
 )
 def assign(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     """Take a break on."""
-    try:
-        breaks.assign_break(break_id=pk, actor=actor_of(request))
-    except DomainError as refusal:
-        messages.error(request, refusal.detail)
-    else:
-        messages.success(request, "It is yours.")
+    told(request, lambda: breaks.assign_break(break_id=pk, actor=actor_of(request)), "It is yours.")
     return HttpResponseRedirect(reverse("admin:break", args=[pk]))
 
 
@@ -175,14 +169,9 @@ def assign(request: HttpRequest, pk: UUID) -> HttpResponseBase:
 def resolve(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     """Say what explains a break."""
     form = ResolutionForm(request.POST)
-    here = HttpResponseRedirect(reverse("admin:break", args=[pk]))
-    if not form.is_valid():
-        messages.error(request, "Say how it was resolved, and why, in at most 500 characters.")
-        return here
-    try:
-        breaks.resolve_break(break_id=pk, **form.cleaned_data, actor=actor_of(request))
-    except DomainError as refusal:
-        messages.error(request, refusal.detail)
+    if form.is_valid():
+        given = form.cleaned_data
+        told(request, lambda: breaks.resolve_break(break_id=pk, **given, actor=actor_of(request)), "Resolved.")
     else:
-        messages.success(request, "Resolved.")
-    return here
+        messages.error(request, "Say how it was resolved, and why, in at most 500 characters.")
+    return HttpResponseRedirect(reverse("admin:break", args=[pk]))

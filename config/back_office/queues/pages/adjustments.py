@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,12 +13,11 @@ from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseRedi
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from config.back_office.cells import anchor, link
-from config.back_office.pages import page, show
+from config.back_office.cells import anchor, colleague, link
+from config.back_office.pages import page, show, told
 from config.back_office.queues import looks, selectors
 from config.back_office.queues.deciding import ACT, ReasonForm, Step, buttons, decide
 from core.api.requests import actor_of
-from core.errors import DomainError
 from core.ids import uuid7
 from core.money import show as spell
 from wallets.models import GATED_KINDS, Adjustment, Wallet
@@ -85,7 +85,7 @@ def queue(request: HttpRequest) -> HttpResponseBase:
                 anchor(reverse("admin:adjustment", args=[row.pk]), _amount(row)),
                 looks.client(request, row.owner),
                 row.wallet.number,
-                looks.colleague(row.proposed_by),
+                colleague(row.proposed_by),
                 row.reason,
             ]
             for row in rows.rows
@@ -109,13 +109,8 @@ def propose(request: HttpRequest) -> HttpResponseBase:
 
 def _propose(request: HttpRequest, form: AdjustmentForm) -> Adjustment | None:
     given: dict[str, Any] = form.cleaned_data | {"key": str(form.cleaned_data["key"])}
-    try:
-        made = adjustments.propose_adjustment(**given, actor=actor_of(request))
-    except DomainError as refusal:
-        messages.error(request, refusal.detail)
-        return None
-    messages.success(request, "Proposed; somebody else decides about it.")
-    return made
+    act = partial(adjustments.propose_adjustment, **given, actor=actor_of(request))
+    return told(request, act, "Proposed; somebody else decides about it.")
 
 
 def _form_page(request: HttpRequest, number: str, form: AdjustmentForm) -> HttpResponseBase:
@@ -161,11 +156,11 @@ def adjustment(request: HttpRequest, adjustment_id: UUID) -> HttpResponseBase:
             ("Wallet", link(request, row.wallet, row.wallet.number)),
             ("Available now", f"{spell(row.wallet.balance - row.wallet.held, row.currency)} {row.currency}"),
             ("State", looks.status(row.status)),
-            ("Proposed by", looks.colleague(row.proposed_by)),
+            ("Proposed by", colleague(row.proposed_by)),
             ("Proposed", f"{looks.stamp(row.proposed_at)}, {looks.age(row.proposed_at)} ago"),
             ("Reason", row.reason),
             ("Reference", row.reference or "–"),
-            ("Decided by", looks.colleague(row.decided_by)),
+            ("Decided by", colleague(row.decided_by)),
             ("Decided", looks.stamp(row.decided_at)),
             ("Decision", row.decision or "–"),
             ("Posted as", link(request, row.transaction, row.transaction) if row.transaction else "–"),

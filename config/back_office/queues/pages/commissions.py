@@ -7,7 +7,7 @@ from uuid import UUID
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import reverse
 
-from config.back_office.cells import anchor, link
+from config.back_office.cells import anchor, colleagues, link
 from config.back_office.pages import page
 from config.back_office.queues import looks, selectors
 from config.back_office.queues.deciding import ACT, ReasonForm, Step, buttons, decide
@@ -60,7 +60,7 @@ def commission(request: HttpRequest, commission_id: UUID) -> HttpResponseBase:
     row = Commission.objects.select_related(*related).filter(pk=commission_id).first()
     if row is None:
         raise Http404
-    staff = looks.colleagues(row.approved_by, row.reversed_by)
+    staff = colleagues(row.approved_by, row.reversed_by)
     source = row.deal or row.deposit
     return looks.case(
         request,

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import reverse
 
-from config.back_office.cells import anchor, link
+from config.back_office.cells import anchor, colleague, link
 from config.back_office.pages import page
 from config.back_office.queues import looks, selectors
 from config.back_office.queues.deciding import ACT, PaymentReferenceForm, Step, buttons, decide
@@ -78,7 +78,7 @@ def deposit(request: HttpRequest, deposit_id: UUID) -> HttpResponseBase:
             ("Reference", row.provider_reference or "–"),
             ("Announced", f"{looks.stamp(row.created_at)}, {looks.age(row.created_at)} ago"),
             ("Expires", looks.stamp(row.expires_at)),
-            ("Decided by", looks.colleague(row.reviewed_by)),
+            ("Decided by", colleague(row.reviewed_by)),
             ("Reason", row.reason or "–"),
             ("Posted as", link(request, row.transaction, row.transaction) if row.transaction else "–"),
         ],

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts.models import Freeze, User
 from accounts.services import freezes
-from config.back_office.cells import anchor
-from config.back_office.pages import page, show
+from config.back_office.cells import anchor, colleagues
+from config.back_office.pages import page, show, told
 from config.back_office.queues import looks, selectors
 from config.back_office.queues.deciding import ACT, ReasonForm, Step, buttons, decide
 from core.api.requests import actor_of
-from core.errors import DomainError
 
 VIEW, PLACE, LIFT = "accounts.view_freeze", "accounts.add_freeze", "accounts.change_freeze"
 STEPS = {"LIFT": Step("Lift", freezes.lift_freeze, "Lifted.", LIFT, "primary")}
@@ -62,7 +62,7 @@ class FreezeForm(ReasonForm):
 def queue(request: HttpRequest) -> HttpResponseBase:
     """What is in force."""
     rows = selectors.oldest_first(selectors.freezes(), by="placed_at", after=request.GET.get("after", ""))
-    staff = looks.colleagues(*(row.placed_by for row in rows.rows))
+    staff = colleagues(*(row.placed_by for row in rows.rows))
     return looks.queue(
         request,
         title="Freezes",
@@ -89,19 +89,10 @@ def place(request: HttpRequest) -> HttpResponseBase:
     """Stop one thing for one client; `?client=` fills in whom."""
     form = FreezeForm(request.POST or None, initial={"client": request.GET.get("client", "")})
     if request.method == "POST" and form.is_valid():
-        given = form.cleaned_data
-        try:
-            made = freezes.place_freeze(
-                owner=given["client"].pk,
-                scope=given["scope"],
-                reason=given["reason"],
-                expires_at=given["expires_at"],
-                actor=actor_of(request),
-            )
-        except DomainError as refusal:
-            messages.error(request, refusal.detail)
-        else:
-            messages.success(request, "Frozen.")
+        given: dict[str, Any] = form.cleaned_data
+        act = partial(freezes.place_freeze, owner=given.pop("client").pk, **given, actor=actor_of(request))
+        made = told(request, act, "Frozen.")
+        if made is not None:
             return HttpResponseRedirect(reverse("admin:freeze", args=[made.pk]))
     return show(request, "queues/form.html", title="Place a freeze", form=form, button="Freeze", variant="danger")
 
@@ -115,7 +106,7 @@ def freeze(request: HttpRequest, freeze_id: UUID) -> HttpResponseBase:
     row = Freeze.objects.select_related("owner").filter(pk=freeze_id).first()
     if row is None:
         raise Http404
-    staff = looks.colleagues(row.placed_by, row.lifted_by)
+    staff = colleagues(row.placed_by, row.lifted_by)
     is_open = row.lifted_at is None
     return looks.case(
         request,

@@ -10,7 +10,7 @@ from django.urls import reverse
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from accounts.services import switches
-from config.back_office.cells import Table, label
+from config.back_office.cells import Table, colleagues, label
 from config.back_office.pages import page, show
 from config.back_office.queues import looks
 from config.back_office.queues.deciding import ACT, ReasonForm, Step, buttons, decide
@@ -48,7 +48,7 @@ def kill_switches(request: HttpRequest) -> HttpResponseBase:
     if request.method == "POST":
         return decide(request, STEPS, SwitchForm(request.POST), back=reverse("admin:kill_switches"))
     rows = list(KillSwitch.objects.order_by("-engaged", "scope"))
-    staff = looks.colleagues(*(row.actor_id for row in rows))
+    staff = colleagues(*(row.actor_id for row in rows))
     table = Table(
         headers=["Switch", "State", "Since", "By", "Reason"],
         rows=[

@@ -12,7 +12,7 @@ from django.urls import reverse
 from accounts.models import Verification
 from accounts.services import verifications
 from accounts.services.verifications import REVIEWS
-from config.back_office.cells import Table, anchor
+from config.back_office.cells import Table, anchor, colleague
 from config.back_office.masking import may_see_personal_data
 from config.back_office.pages import page
 from config.back_office.queues import looks, selectors
@@ -54,7 +54,7 @@ def queue(request: HttpRequest) -> HttpResponseBase:
                 row.owner.country or "–",
                 looks.status(row.status),
                 ", ".join(str(document.get("kind", "?")) for document in row.documents[:5]) or "–",
-                looks.colleague(row.reviewed_by),
+                colleague(row.reviewed_by),
             ]
             for row in rows.rows
         ],
@@ -87,7 +87,7 @@ def verification(request: HttpRequest, verification_id: UUID) -> HttpResponseBas
             ("Born", "–" if born is None else born if in_clear else "••••-••-••"),
             ("State", looks.status(row.status)),
             ("Handed in", f"{looks.stamp(row.submitted_at)}, {looks.age(row.submitted_at)} ago"),
-            ("Looked at by", looks.colleague(row.reviewed_by)),
+            ("Looked at by", colleague(row.reviewed_by)),
             ("Last looked at", looks.stamp(row.reviewed_at)),
             ("Reason", row.reason or "–"),
         ],
@@ -115,6 +115,6 @@ def _documents(row: Verification, *, in_clear: bool) -> list[list[Any]]:
 def _earlier(row: Verification) -> list[list[Any]]:
     others = Verification.objects.select_related("reviewed_by").filter(owner_id=row.owner_id, pk__lt=row.pk)
     return [
-        [looks.status(other.status), looks.stamp(other.submitted_at), looks.colleague(other.reviewed_by), other.reason]
+        [looks.status(other.status), looks.stamp(other.submitted_at), colleague(other.reviewed_by), other.reason]
         for other in others.order_by("-pk")[:EARLIER_MAX]
     ]

@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from config.back_office.cells import Table, anchor, label, link
+from config.back_office.cells import Table, anchor, colleague, label, link
 from config.back_office.pages import page
 from config.back_office.queues import looks, risk, selectors
 from config.back_office.queues.deciding import ACT, BankReferenceForm, Step, buttons, decide
@@ -49,7 +49,7 @@ def queue(request: HttpRequest) -> HttpResponseBase:
                 looks.client(request, row.owner),
                 looks.status(row.status),
                 "Two" if row.two_person else "One",
-                looks.colleague(row.approved_by),
+                colleague(row.approved_by),
                 _flags(row, facts[row.pk]),
             ]
             for row in rows.rows
@@ -83,9 +83,9 @@ def withdrawal(request: HttpRequest, withdrawal_id: UUID) -> HttpResponseBase:
             ("To", f"{row.bank_account.holder}, {row.bank_account}"),
             ("State", looks.status(row.status)),
             ("Asked for", f"{looks.stamp(row.created_at)}, {looks.age(row.created_at)} ago"),
-            ("Taken into review by", looks.colleague(row.reviewed_by)),
-            ("Approved by", looks.colleague(row.approved_by)),
-            ("Second approval by", looks.colleague(row.second_approved_by) if row.two_person else "Not needed"),
+            ("Taken into review by", colleague(row.reviewed_by)),
+            ("Approved by", colleague(row.approved_by)),
+            ("Second approval by", colleague(row.second_approved_by) if row.two_person else "Not needed"),
             ("Sent", looks.stamp(row.sent_at)),
             ("Bank reference", row.bank_reference or "–"),
             ("Posted as", link(request, row.transaction, row.transaction) if row.transaction else "–"),
@@ -107,7 +107,7 @@ def _notes(request: HttpRequest, row: Withdrawal) -> list[str]:
         return ["Its size takes two different people: the first approval leaves it in review."]
     if row.approved_by_id == request.user.pk:
         return ["You gave the first of two approvals; the second is somebody else's to give."]
-    return [f"{looks.colleague(row.approved_by)} gave the first of two approvals; yours would be the second."]
+    return [f"{colleague(row.approved_by)} gave the first of two approvals; yours would be the second."]
 
 
 def _amount(row: Withdrawal) -> str:
