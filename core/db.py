@@ -236,10 +236,10 @@ def _keep_deadline(execute: Callable[..., Any], sql: Any, params: Any, many: boo
         raise DeadlineExceeded
     # Near its end: the session's own limit would let this statement outlive the request. The tighter limit is local to
     # a transaction, because a plain SET would leak to the next client of a pooled connection.
-    # Without a savepoint, and on the driver's own cursor: both would come through here again.
+    # Without a savepoint, and on a cursor of the driver's own: both would come through here again.
     with transaction.atomic(savepoint=False):
         with connection.wrap_database_errors:
-            context["cursor"].cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(left)])
+            connection.connection.execute("SELECT set_config('statement_timeout', %s, true)", [str(left)])
         return execute(sql, params, many, context)
 
 
@@ -257,7 +257,7 @@ def transaction_serial() -> int:
 
 def fetch_all(sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
     """Run one hot statement on a server-binding cursor (prepared after its fifth use) and return its rows."""
-    with connection.prepared_cursor() as cursor:  # type: ignore[attr-defined]  # our backend, core.postgres
-        cursor.execute(sql, params)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    cursor = connection.prepared_cursor()  # type: ignore[attr-defined]  # our backend, core.postgres
+    cursor.execute(sql, params)
+    rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows

@@ -1,0 +1,96 @@
+"""A kept connection is asked whether it is there only now and then, and its end is noticed all the same."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import Error as DatabaseFault
+from django.db import close_old_connections, connection
+from django.test import Client
+
+from core import db
+from core.postgres.base import ASK_EVERY_SECONDS, numbered
+from tests.database import Clone
+from tests.wallets.test_round_trips import round_trips
+
+
+def ask() -> Any:
+    return db.fetch_all("SELECT %(number)s::int + 1", {"number": 41})[0][0]
+
+
+def as_a_request() -> Any:
+    close_old_connections()  # what Django does as a request starts
+    return ask()
+
+
+def backend() -> int:
+    pid: int = db.fetch_all("SELECT pg_backend_pid()", {})[0][0]
+    return pid
+
+
+def end(pid: int) -> None:
+    with psycopg.connect(connection.connection.info.dsn, autocommit=True) as session:
+        assert session.execute("SELECT pg_terminate_backend(%s, 5000)", [pid]).fetchone() == (True,)
+
+
+def test_a_connection_used_a_moment_ago_is_not_asked(committed_db: Clone) -> None:
+    as_a_request()
+    assert round_trips(as_a_request) == 1
+
+
+def test_one_that_was_not_asked_for_a_while_is(committed_db: Clone) -> None:
+    as_a_request()
+
+    def later() -> None:
+        connection.asked_at = time.monotonic() - ASK_EVERY_SECONDS  # type: ignore[attr-defined]  # our backend
+        as_a_request()
+
+    assert round_trips(later) == 2
+
+
+def test_a_request_does_not_meet_a_server_that_has_gone(committed_db: Clone) -> None:
+    as_a_request()
+    gone = backend()
+    end(gone)
+    assert as_a_request() == 42
+    assert backend() != gone
+
+
+def test_after_an_error_the_server_is_asked(committed_db: Clone) -> None:
+    as_a_request()
+    with pytest.raises(DatabaseFault):
+        db.fetch_all("SELECT * FROM nowhere", {})
+    assert connection.errors_occurred
+    assert round_trips(as_a_request) == 2
+    assert not connection.errors_occurred
+
+
+def test_a_connection_that_was_closed_is_made_anew(committed_db: Clone) -> None:
+    as_a_request()
+    connection.connection.close()
+    assert as_a_request() == 42
+
+
+def test_what_was_fetched_stays_when_the_cursor_is_used_again(committed_db: Clone) -> None:
+    first = db.fetch_all("SELECT generate_series(1, %(last)s::int)", {"last": 3})
+    second = db.fetch_all("SELECT generate_series(4, %(last)s::int)", {"last": 5})
+    assert (first, second) == ([(1,), (2,), (3,)], [(4,), (5,)])
+
+
+def test_parameters_are_numbered_in_the_order_they_are_met() -> None:
+    sql = "SELECT %(b)s::text, %(a)s::text, %(b)s::text LIKE '100%%'"
+    assert numbered(sql) == (b"SELECT $1::text, $2::text, $1::text LIKE '100%'", ("b", "a"))
+
+
+def test_a_parameter_that_is_missing_is_named(committed_db: Clone) -> None:
+    with pytest.raises(KeyError, match="number"):
+        db.fetch_all("SELECT %(number)s::int", {})
+
+
+def test_the_api_has_no_session_and_pages_have(db: None) -> None:
+    client = Client()
+    assert not hasattr(client.get("/api/v1/instruments").wsgi_request, "session")
+    assert hasattr(client.get("/admin/login/").wsgi_request, "session")
