@@ -121,19 +121,24 @@ _COLUMNS = (
 # One statement locks everything an operation will touch, in (owner, id) order, and reads the switches that gate it.
 # LockRows stands above Sort in the plan, so rows are locked in the order they are sorted. NO KEY: entries and orders
 # may still refer to the wallet meanwhile. The house's wallets are never locked: to this statement they do not exist.
+# There is one text per number of wallets: of an array as a parameter the server cannot tell how many there are, and
+# plans the statement anew each time.
 _LOCK_SQL = (
     "SELECT "  # noqa: S608 - put together from our own column names
     + ", ".join(f"w.{column.strip()}" for column in _COLUMNS.split(","))
     + """,
        (SELECT coalesce(array_agg(k.scope), ARRAY[]::varchar[]) FROM core_killswitch k WHERE k.engaged)
   FROM wallets_wallet w
- WHERE w.{key} = ANY(%(keys)s::{type}[]) AND w.kind IN ('CASH', 'MARGIN')
+ WHERE w.{key} IN ({keys}) AND w.kind IN ('CASH', 'MARGIN')
  ORDER BY w.owner_id, w.id
    FOR NO KEY UPDATE OF w
 """
 )
-_LOCK_BY_NUMBER_SQL = _LOCK_SQL.format(key="number", type="text")
-_LOCK_BY_ID_SQL = _LOCK_SQL.format(key="id", type="uuid")
+
+
+@functools.cache
+def _lock_sql(key: str, type: str, count: int) -> str:  # noqa: A002 - the database's word
+    return _LOCK_SQL.format(key=key, keys=", ".join(f"%({place})s::{type}" for place in range(count)))
 
 
 def lock_wallets(*numbers: str) -> tuple[LockedWallet, ...]:
@@ -144,7 +149,7 @@ def lock_wallets(*numbers: str) -> tuple[LockedWallet, ...]:
 
     :raises WalletNotFound: if a number is unknown or belongs to the house
     """
-    return _lock(_LOCK_BY_NUMBER_SQL, numbers, key=lambda wallet: wallet.number)
+    return _lock("number", "text", numbers, of=lambda wallet: wallet.number)
 
 
 def lock_wallets_by_id(*ids: UUID) -> tuple[LockedWallet, ...]:
@@ -153,24 +158,31 @@ def lock_wallets_by_id(*ids: UUID) -> tuple[LockedWallet, ...]:
 
     :raises WalletNotFound: if an id is unknown or belongs to the house
     """
-    return _lock(_LOCK_BY_ID_SQL, ids, key=lambda wallet: wallet.id)
+    return _lock("id", "uuid", ids, of=lambda wallet: wallet.id)
 
 
-def _lock(sql: str, keys: Sequence[K], *, key: Callable[[LockedWallet], K]) -> tuple[LockedWallet, ...]:
+def _lock(
+    key: str,
+    type: str,  # noqa: A002 - the database's word
+    wanted: Sequence[K],
+    *,
+    of: Callable[[LockedWallet], K],
+) -> tuple[LockedWallet, ...]:
     serial = db.transaction_serial()
-    assert keys, "an operation names what it locks"
+    assert wanted, "an operation names what it locks"
     started = time.perf_counter()
-    rows = db.fetch_all(sql, {"keys": list(dict.fromkeys(keys))})
+    keys = {str(place): value for place, value in enumerate(dict.fromkeys(wanted))}
+    rows = db.fetch_all(_lock_sql(key, type, len(keys)), keys)
     metrics.LOCK_WAIT_SECONDS.observe(time.perf_counter() - started)
     locked = {}
     for *columns, head, kill_switches in rows:
         facts: list[Any] = [*columns, bytes(head), frozenset(kill_switches), serial]
         wallet = LockedWallet(*facts)
-        locked[key(wallet)] = wallet
-    for wanted in keys:
-        if wanted not in locked:
-            raise WalletNotFound(number=wanted)
-    return tuple(locked[wanted] for wanted in keys)
+        locked[of(wallet)] = wallet
+    for value in wanted:
+        if value not in locked:
+            raise WalletNotFound(number=value)
+    return tuple(locked[value] for value in wanted)
 
 
 def house(kind: Kind, currency: str, environment: str) -> HouseWallet:
