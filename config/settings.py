@@ -139,12 +139,12 @@ MIDDLEWARE = [
     "core.middleware.Admission",  # before anything that costs: a saturated box says 503 at once
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "core.middleware.BodyLimit",
-    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django_otp.middleware.OTPMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "config.middleware.Session",  # Django's own, from here on, but for pages alone
+    "config.middleware.CsrfView",
+    "config.middleware.Authentication",
+    "config.middleware.OTP",
+    "config.middleware.Message",
     "config.back_office.door.middleware.StaffSessions",  # with messages: it says why it logs somebody out
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]

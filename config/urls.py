@@ -13,14 +13,15 @@ def favicon(_request: HttpRequest) -> HttpResponseRedirect:
     return HttpResponseRedirect(static("back_office/icon.svg"))
 
 
+# What is asked for most comes first: a route is found by trying them in this order.
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/v1/", include("wallets.urls")),
+    path("api/v1/", include("trading.urls")),
+    path("api/v1/", include("accounts.urls")),
+    path("api/v1/", include("referrals.urls")),
     path("", include("core.urls")),
     path("favicon.ico", favicon, name="favicon"),
     path("admin/", admin.site.urls),
-    path("api/v1/", include("accounts.urls")),
-    path("api/v1/", include("wallets.urls")),
-    path("api/v1/", include("trading.urls")),
-    path("api/v1/", include("referrals.urls")),
 ]
 
 # Problem documents under /api/, pages elsewhere.
