@@ -89,7 +89,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         be read until we say something, and what cuts the line without a word cuts off a question as well.
         """
         now = time.monotonic()
-        is_due = self.errors_occurred or now >= self.asked_at + ASK_EVERY_SECONDS
+        is_due = self.in_atomic_block or self.errors_occurred or now >= self.asked_at + ASK_EVERY_SECONDS
         if is_due or self.connection.closed or self._is_heard():
             if not super().is_usable():
                 return False
