@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,10 +14,12 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
+from core import rows
 from core.audit import Actor
 from core.idempotency import Answer, Claim
 from core.ids import uuid7
 from core.money import show
+from core.rows import Write
 from trading import engine, margin, selectors, sessions
 from trading.engine import Closing, Opening
 from trading.errors import PositionNotFound
@@ -31,6 +33,9 @@ from wallets.models import Kind as WalletKind
 logger = structlog.get_logger(__name__)
 
 Cause = Deal.Cause
+
+#: A deal names what was posted with it; nothing, where no money moved.
+IN_ITS_TRANSACTION = {"transaction_id": "%(id)s::uuid"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +90,10 @@ def lock_position(owner: UUID, position_id: UUID) -> tuple[Position, LockedAccou
 
     :raises PositionNotFound: if it does not exist or belongs to somebody else
     """
-    account = selectors.position(owner, position_id).account
+    account = selectors.account_of_position(owner, position_id)
     market = selectors.market(timezone.now())
     (wallet,) = ledger.lock_wallets_by_id(account.wallet_id)
-    position = Position.objects.select_for_update(no_key=True).order_by("id").filter(pk=position_id).first()
+    position = rows.select(Position, "t.id = %(id)s::uuid ORDER BY t.id FOR NO KEY UPDATE", id=position_id)
     if position is None:
         raise PositionNotFound
     position.account = account
@@ -96,10 +101,18 @@ def lock_position(owner: UUID, position_id: UUID) -> tuple[Position, LockedAccou
 
 
 def open_position(
-    locked: LockedAccount, order: Order, opening: Opening, *, mandate: Mandate, receipt: OpenedReceipt | None = None
+    locked: LockedAccount,
+    order: Order,
+    opening: Opening,
+    *,
+    mandate: Mandate,
+    receipt: OpenedReceipt | None = None,
+    stores: Sequence[Write] = (),
 ) -> Opened:
     """
-    Write position and deal of an order that is already stored as filled, hold the margin and charge the commission.
+    Write position and deal of an order that is filled, hold the margin and charge the commission, in one statement.
+
+    The order is stored as filled, or `stores` does it in the same breath.
 
     Every figure is known by now: `opening` was evaluated on the `locked` account and found without a refusal. The
     position takes the order's stop and target, and prices later than the market's trigger them.
@@ -109,11 +122,11 @@ def open_position(
     assert opening.price is not None
     assert opening.held_after is not None
     assert not opening.refusals, "what is refused is not executed"
-    account, wallet, instrument = locked.account, locked.wallet, locked.market.instruments[order.instrument_id]
-    commission, now, deal_id = opening.commission.amount, mandate.now, uuid7()
-    position = _store_position(order, opening, locked, now)
+    wallet, commission, now = locked.wallet, opening.commission.amount, mandate.now
+    position = _position(order, opening, locked, now)
+    deal = _opening_deal(position, opening, locked, mandate)
     house = ledger.house(WalletKind.HOUSE_COMMISSION, wallet.currency, wallet.environment)
-    transaction_id, answer = ledger.settle(
+    _, answer = ledger.settle(
         [Leg(wallet, -commission, Reason.COMMISSION), Leg(house, commission, Reason.COMMISSION)],
         wallet=wallet,
         held=opening.held_after,
@@ -121,44 +134,24 @@ def open_position(
         actor=mandate.actor,
         now=now,
         claim=mandate.claim,
-        answer=None if receipt is None else lambda posting: receipt(posting, position, deal_id),
+        answer=None if receipt is None else lambda posting: receipt(posting, position, deal.id),
         digest=mandate.digest,
         reference=f"order {order.id}",
-    )
-    Deal.objects.create(
-        id=deal_id,
-        owner_id=wallet.owner,
-        account=account,
-        position=position,
-        order=order,
-        instrument=instrument,
-        entry=Deal.Entry.IN,
-        cause=mandate.cause,
-        batch=mandate.batch,
-        side=position.side,
-        volume=opening.volume,
-        price=opening.price,
-        price_open=opening.price,
-        margin=opening.margin.amount,
-        commission=commission,
-        inputs=engine.opening_inputs(opening, instrument, wallet.currency),
-        transaction_id=transaction_id,
-        idempotency_digest=mandate.permanent_digest,
-        executed_at=now,
+        records=[*stores, rows.insertion(position, "position"), rows.insertion(deal, "deal", **IN_ITS_TRANSACTION)],
     )
     event = partial(
         logger.info,
         "trading.order.filled",
         order_id=str(order.id),
         position_id=str(position.id),
-        deal_id=str(deal_id),
+        deal_id=str(deal.id),
         cause=mandate.cause.value,
     )
     transaction.on_commit(event, robust=True)
     locked.book = locked.book.without_order(order.id).with_position(OpenPosition.of(position))
     locked.note(Kind.ORDER, order.id)
     locked.note(Kind.POSITION, position.id)
-    locked.note(Kind.DEAL, deal_id)
+    locked.note(Kind.DEAL, deal.id)
     return Opened(position, answer)
 
 
@@ -188,12 +181,12 @@ def cancel_order(
     transaction.on_commit(event, robust=True)
 
 
-def _store_position(order: Order, opening: Opening, locked: LockedAccount, now: datetime) -> Position:
+def _position(order: Order, opening: Opening, locked: LockedAccount, now: datetime) -> Position:
     assert opening.margin
     assert opening.commission
     instrument = locked.market.instruments[order.instrument_id]
-    return Position.objects.create(
-        number=selectors.next_position_number(),
+    return Position(
+        number=locked.take_number() or selectors.next_position_number(),
         owner_id=locked.wallet.owner,
         account=locked.account,
         instrument=instrument,
@@ -212,6 +205,32 @@ def _store_position(order: Order, opening: Opening, locked: LockedAccount, now: 
         rollover_due_at=sessions.next_rollover(instrument.time_zone, instrument.rollover_at, after=now),
         opened_at=now,
         updated_at=now,
+    )
+
+
+def _opening_deal(position: Position, opening: Opening, locked: LockedAccount, mandate: Mandate) -> Deal:
+    assert opening.margin
+    assert opening.commission
+    instrument = locked.market.instruments[position.instrument_id]
+    return Deal(
+        id=uuid7(),
+        owner_id=position.owner_id,
+        account=locked.account,
+        position=position,
+        order_id=position.order_id,
+        instrument=instrument,
+        entry=Deal.Entry.IN,
+        cause=mandate.cause,
+        batch=mandate.batch,
+        side=position.side,
+        volume=opening.volume,
+        price=opening.price,
+        price_open=opening.price,
+        margin=opening.margin.amount,
+        commission=opening.commission.amount,
+        inputs=engine.opening_inputs(opening, instrument, locked.wallet.currency),
+        idempotency_digest=mandate.permanent_digest,
+        executed_at=mandate.now,
     )
 
 
@@ -237,21 +256,7 @@ def close_position(
     if not locked.book.positions:
         compensation = margin.negative_balance_compensation(wallet.balance + profit - commission)
     kept = {"balance_before": show(wallet.balance, wallet.currency), "stays_open": bool(locked.book.positions)}
-    _store_closing(position, closing, now)
-    is_stop_out = mandate.cause == Cause.STOP_OUT
-    transaction_id, answer = ledger.settle(
-        _closing_legs(wallet, profit=profit, commission=commission, compensation=compensation),
-        wallet=wallet,
-        held=locked.book.held,
-        type=Type.STOP_OUT if is_stop_out else Type.CLOSE,
-        actor=mandate.actor,
-        now=now,
-        claim=mandate.claim,
-        answer=None if receipt is None else lambda posting: receipt(posting, position, deal_id, compensation),
-        digest=mandate.digest,
-        reference=f"position {position.number}",
-    )
-    Deal.objects.create(
+    deal = Deal(
         id=deal_id,
         owner_id=wallet.owner,
         account_id=position.account_id,
@@ -269,9 +274,22 @@ def close_position(
         commission=commission,
         compensation=compensation,
         inputs=closing.inputs | kept,
-        transaction_id=transaction_id,
         idempotency_digest=mandate.permanent_digest,
         executed_at=now,
+    )
+    is_stop_out = mandate.cause == Cause.STOP_OUT
+    _, answer = ledger.settle(
+        _closing_legs(wallet, profit=profit, commission=commission, compensation=compensation),
+        wallet=wallet,
+        held=locked.book.held,
+        type=Type.STOP_OUT if is_stop_out else Type.CLOSE,
+        actor=mandate.actor,
+        now=now,
+        claim=mandate.claim,
+        answer=None if receipt is None else lambda posting: receipt(posting, position, deal_id, compensation),
+        digest=mandate.digest,
+        reference=f"position {position.number}",
+        records=[_reduced(position, closing, now), rows.insertion(deal, "deal", **IN_ITS_TRANSACTION)],
     )
     event = partial(
         logger.info,
@@ -286,7 +304,8 @@ def close_position(
     return Closed(deal_id, compensation, answer)
 
 
-def _store_closing(position: Position, closing: Closing, now: datetime) -> None:
+def _reduced(position: Position, closing: Closing, now: datetime) -> Write:
+    """The position less what is closed of it."""
     position.volume -= closing.volume
     position.margin_locked -= closing.released
     position.profit += closing.profit.amount
@@ -294,9 +313,8 @@ def _store_closing(position: Position, closing: Closing, now: datetime) -> None:
     position.updated_at = now
     if not position.volume:
         position.status, position.closed_at = Position.Status.CLOSED, now
-    position.save(
-        update_fields=["volume", "margin_locked", "profit", "commission", "status", "closed_at", "updated_at"]
-    )
+    names = ("volume", "margin_locked", "profit", "commission", "status", "closed_at", "updated_at")
+    return rows.change(position, *names, prefix="position")
 
 
 def _closing_legs(wallet: LockedWallet, *, profit: Decimal, commission: Decimal, compensation: Decimal) -> list[Leg]:

@@ -54,7 +54,7 @@ class Market:
     `batch` is the number of the last price batch that these prices know.
     """
 
-    instruments: dict[str, Instrument]
+    instruments: Mapping[str, Instrument]
     ticks: dict[str, Tick]
     now: datetime
     batch: int = 0

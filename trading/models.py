@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
+from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -308,7 +309,7 @@ class Quote(models.Model):
 
 class PriceClock(models.Model):
     """
-    One row, with the number of the last price batch.
+    One row, with the number of the last price batch and the version of the terms (see `trading.terms`).
 
     Whoever records prices holds it from before the first look at the last prices until the commit, so batches are
     numbered in the order in which they become visible, and a batch that is rolled back gives its number back.
@@ -316,6 +317,7 @@ class PriceClock(models.Model):
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     number = models.BigIntegerField(default=0)
+    terms_version = models.UUIDField(db_default=RandomUUID(), editable=False)
 
     class Meta:
         constraints = (models.CheckConstraint(condition=Q(id=1, number__gte=0), name="price_clock_is_one"),)

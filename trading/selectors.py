@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,7 @@ from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from accounts.models import TradingAccount
-from core import db, metrics
+from core import db, metrics, rows
 from core.ids import uuid7_at
 from trading.errors import (
     InstrumentNotFound,
@@ -39,27 +39,24 @@ from trading.models import (
     QuoteTick,
     Swap,
 )
-from trading.sessions import Closure, Schedule, Session
+from trading.terms import terms
 
-# An instrument's hours come with it, in the query that reads its price: no round trip more, whatever asks for them.
-_SESSIONS = """
-(SELECT coalesce(jsonb_agg(jsonb_build_array(s.weekday, s.opens, s.closes) ORDER BY s.weekday, s.opens), '[]')
-   FROM trading_tradingsession s WHERE s.symbol = trading_instrument.symbol)
-"""
-_CLOSURES = """
-(SELECT coalesce(jsonb_agg(jsonb_build_array(h.day, h.closes, h.reopens) ORDER BY h.day), '[]')
-   FROM trading_holiday h WHERE h.calendar = trading_instrument.calendar AND h.day >= %s)
-"""
 _BATCH_NOW = "(SELECT c.number FROM trading_priceclock c WHERE c.id = 1)"
-_CAPS = """
-(SELECT coalesce(jsonb_object_agg(c.jurisdiction, c.leverage_max), '{}')
-   FROM trading_leveragecap c WHERE c.leverage_class = trading_instrument.leverage_class)
+# Every price that the desk has, with its clock's row: the number of the last batch, and the version of the terms.
+_PRICES_SQL = """
+SELECT c.number, c.terms_version, q.symbol, q.bid, q.ask, q.source, q.quoted_at, q.received_at, q.sequence
+  FROM trading_priceclock c LEFT JOIN trading_quote q ON true
+ WHERE c.id = 1
 """
-_TICK_AT = """
-(SELECT jsonb_build_array(t.symbol, t.bid::text, t.ask::text, t.source, t.quoted_at, t.received_at, t.sequence, t.batch)
-   FROM trading_quotetick t
-  WHERE t.symbol = trading_instrument.symbol AND t.batch <= %s
-  ORDER BY t.batch DESC LIMIT 1)
+_PRICES_AT_SQL = """
+SELECT i.symbol, t.bid, t.ask, t.source, t.quoted_at, t.received_at, t.sequence, t.batch
+  FROM trading_instrument i
+ CROSS JOIN LATERAL (
+       SELECT * FROM trading_quotetick q
+        WHERE q.symbol = i.symbol AND q.batch <= %(batch)s::bigint ORDER BY q.batch DESC LIMIT 1) t
+"""
+_OF_POSITION = """
+t.id = (SELECT p.account_id FROM trading_position p WHERE p.id = %(position)s::uuid AND p.owner_id = %(owner)s::uuid)
 """
 # A batch that was purged is as old as whatever came next.
 _RECEIVED_AT_SQL = """
@@ -70,11 +67,9 @@ SELECT coalesce((SELECT b.received_at FROM trading_pricebatch b WHERE b.number =
 
 
 def market(now: datetime) -> Market:
-    """Every instrument with its hours, leverage caps and latest price, in one query: a look-up before the locks."""
-    rows = list(_with_terms(now).annotate(batch_now=RawSQL(_BATCH_NOW, ())))  # noqa: S611 - no input
-    ticks = {row.symbol: _latest(row) for row in rows if hasattr(row, "latest")}
-    batch = rows[0].batch_now if rows else 0
-    return _market(rows, ticks, now=now, batch=batch)
+    """Every instrument with its hours, leverage caps and latest price: a look-up before the locks."""
+    batch, version, ticks = _prices()
+    return _market(version, ticks, now=now, batch=batch)
 
 
 def market_at(batch: int) -> Market:
@@ -84,56 +79,27 @@ def market_at(batch: int) -> Market:
     An instrument whose price of that time is purged, or that had none yet, has its latest one, which is of no batch.
     """
     ((now,),) = db.fetch_all(_RECEIVED_AT_SQL, {"batch": batch})
-    rows = list(_with_terms(now).annotate(tick_then=RawSQL(_TICK_AT, (batch,))))  # noqa: S611 - a number of ours
-    then = dict(_tick(_parsed(row.tick_then)) for row in rows if row.tick_then is not None)
-    ticks = {row.symbol: _latest(row) for row in rows if hasattr(row, "latest")} | then
-    return _market(rows, ticks, now=now, batch=batch)
+    _, version, ticks = _prices()
+    then = {symbol: Tick(*tick) for symbol, *tick in db.fetch_all(_PRICES_AT_SQL, {"batch": batch})}
+    return _market(version, ticks | then, now=now, batch=batch)
 
 
-def _with_terms(now: datetime) -> Any:
-    yesterday = (now - timedelta(days=2)).date()  # wherever on earth the instrument's clock is
-    return Instrument.objects.select_related("latest").annotate(
-        sessions_now=RawSQL(_SESSIONS, ()),  # noqa: S611 - no input
-        closures_now=RawSQL(_CLOSURES, (yesterday,)),  # noqa: S611 - a date of ours, bound by the driver
-        caps_now=RawSQL(_CAPS, ()),  # noqa: S611 - no input
+def _prices() -> tuple[int, UUID, dict[str, Tick]]:
+    rows = db.fetch_all(_PRICES_SQL, {})
+    batch, version = rows[0][:2]
+    return batch, version, {symbol: Tick(*tick) for _, _, symbol, *tick in rows if symbol is not None}
+
+
+def _market(version: UUID, ticks: dict[str, Tick], *, now: datetime, batch: int) -> Market:
+    known = terms(version, now)
+    return Market(
+        instruments=known.instruments,
+        ticks={symbol: tick for symbol, tick in ticks.items() if symbol in known.instruments},
+        now=now,
+        batch=batch,
+        schedules=known.schedules,
+        leverage_caps=known.leverage_caps,
     )
-
-
-def _latest(row: Any) -> Tick:
-    latest = row.latest
-    return Tick(
-        bid=latest.bid,
-        ask=latest.ask,
-        source=latest.source,
-        quoted_at=latest.quoted_at,
-        received_at=latest.received_at,
-        sequence=latest.sequence,
-    )
-
-
-def _market(rows: list[Any], ticks: dict[str, Tick], *, now: datetime, batch: int) -> Market:
-    instruments = {row.symbol: row for row in rows}
-    schedules = {row.symbol: _schedule(row) for row in rows}
-    caps = {row.symbol: _parsed(row.caps_now) for row in rows}
-    return Market(instruments=instruments, ticks=ticks, now=now, batch=batch, schedules=schedules, leverage_caps=caps)
-
-
-def _schedule(row: Any) -> Schedule:
-    return Schedule(
-        zone=row.time_zone,
-        sessions=tuple(
-            Session(weekday, time.fromisoformat(opens), time.fromisoformat(closes))
-            for weekday, opens, closes in _parsed(row.sessions_now)
-        ),
-        closures=tuple(
-            Closure(datetime.fromisoformat(day).date(), _time(closes), _time(reopens))
-            for day, closes, reopens in _parsed(row.closures_now)
-        ),
-    )
-
-
-def _time(text: str | None) -> time | None:
-    return None if text is None else time.fromisoformat(text)
 
 
 def trading_account(owner: UUID, number: str) -> TradingAccount:
@@ -141,6 +107,31 @@ def trading_account(owner: UUID, number: str) -> TradingAccount:
     account = TradingAccount.objects.select_related("wallet").filter(owner_id=owner, number=number).first()
     if account is None:
         raise TradingAccountNotFound(number=number)
+    return account
+
+
+def account_to_trade(owner: UUID, number: str) -> TradingAccount:
+    """
+    `trading_account` for the hot path: the account alone, without its wallet.
+
+    :raises TradingAccountNotFound: if it does not exist or belongs to somebody else
+    """
+    where = "t.number = %(number)s::varchar AND t.owner_id = %(owner)s::uuid"
+    account = rows.select(TradingAccount, where, number=number, owner=owner)
+    if account is None:
+        raise TradingAccountNotFound(number=number)
+    return account
+
+
+def account_of_position(owner: UUID, position_id: UUID) -> TradingAccount:
+    """
+    The account that a position is in, without its wallet.
+
+    :raises PositionNotFound: if it does not exist or belongs to somebody else
+    """
+    account = rows.select(TradingAccount, _OF_POSITION, position=position_id, owner=owner)
+    if account is None:
+        raise PositionNotFound
     return account
 
 
@@ -269,12 +260,6 @@ def nights_charged(positions: Sequence[Position]) -> dict[UUID, set[date]]:
     return nights
 
 
-def next_position_number() -> int:
-    """A public number that no other position has; gaps are normal."""
-    (number,) = db.fetch_all("SELECT nextval('trading_position_number_seq')", {})[0]
-    return int(number)
-
-
 # A book is read by one statement, so that it is of one moment even without the lock under which it is usually read.
 _POSITIONS = """
 (SELECT coalesce(jsonb_agg(jsonb_build_array(p.id, p.number, p.symbol, p.side, p.volume::text, p.price_open::text,
@@ -288,12 +273,26 @@ _ORDERS = """
 """
 _CALLED_AT = "(SELECT w.called_at FROM trading_accountwatch w WHERE w.account_id = {account})"
 _SEQUENCE = "(SELECT w.sequence FROM trading_accountwatch w WHERE w.account_id = {account})"
+_NUMBER = "nextval('trading_position_number_seq')"
 _BOOK_SQL = f"SELECT {_POSITIONS}, {_ORDERS}, {_CALLED_AT}, {_SEQUENCE}".format(account="%(account)s::uuid")
+_BOOK_TO_OPEN_IN_SQL = f"{_BOOK_SQL}, {_NUMBER}"
 
 
 def book(account: UUID) -> Book:
     """What an account has open and waiting."""
     return _book(*db.fetch_all(_BOOK_SQL, {"account": account})[0])
+
+
+def book_to_open_in(account: UUID) -> tuple[Book, int]:
+    """The book, and the number of the position that is opened next: a round trip less than asking for each."""
+    *book, number = db.fetch_all(_BOOK_TO_OPEN_IN_SQL, {"account": account})[0]
+    return _book(*book), number
+
+
+def next_position_number() -> int:
+    """A public number that no other position has; gaps are normal."""
+    ((number,),) = db.fetch_all(f"SELECT {_NUMBER}", {})
+    return int(number)
 
 
 # What an account is worth joins more tables yet; read by one statement, they are of one moment without any lock.
@@ -307,7 +306,7 @@ _TICKS_NOW = """
 
 def valued_accounts(owner: UUID, now: datetime) -> list[tuple[TradingAccount, Book, Market]]:
     """A client's accounts with their wallets, books and the market, all of one moment, oldest first."""
-    terms = {instrument.symbol: instrument for instrument in Instrument.objects.all()}
+    known = {instrument.symbol: instrument for instrument in Instrument.objects.all()}
     parts = {
         "positions_now": _POSITIONS,
         "orders_now": _ORDERS,
@@ -325,7 +324,7 @@ def valued_accounts(owner: UUID, now: datetime) -> list[tuple[TradingAccount, Bo
             account,
             _book(account.positions_now, account.orders_now, account.called_now, account.sequence_now),
             Market(
-                instruments=terms,
+                instruments=known,
                 ticks=dict(_tick(row) for row in _parsed(account.ticks_now)),
                 now=now,
                 batch=account.batch_now,

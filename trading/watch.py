@@ -30,11 +30,18 @@ class LockedAccount:
     book: Book
     market: Market
     changes: list[tuple[AccountChange.Kind, UUID]] = field(default_factory=list)
+    #: The public number of the position that is opened next, where it was drawn together with something else.
+    number: int | None = None
 
     def note(self, kind: AccountChange.Kind, subject: UUID) -> None:
         """Remember a row that was made or changed; however often, it is one change."""
         if (kind, subject) not in self.changes:
             self.changes.append((kind, subject))
+
+    def take_number(self) -> int | None:
+        """The drawn number, once."""
+        number, self.number = self.number, None
+        return number
 
 
 # The watch's row is the account's counter: it is only touched under the wallet's lock, so its numbers are gapless. What

@@ -16,12 +16,13 @@ from uuid import UUID
 from django.utils import timezone
 from psycopg.types.numeric import Int8
 
-from core import db, idempotency, metrics
+from core import db, idempotency, metrics, rows
 from core.audit import Actor
 from core.errors import DomainError
 from core.idempotency import Answer, Claim
 from core.ids import derived_uuid7, uuid7
 from core.money import CONTEXT, CURRENCIES, book
+from core.rows import Write
 from wallets.models import GATED_KINDS, Entry, Kind, LedgerTransaction, Wallet
 
 K = TypeVar("K", str, UUID)
@@ -287,19 +288,6 @@ def release(wallet: LockedWallet, amount: Decimal) -> None:
 _POST_SQL = (Path(__file__).parent / "sql" / "post.sql").read_text()
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """
-    The operation's own row, inserted by the statement that posts: one round trip less under the wallets' locks.
-
-    `sql` is one INSERT with RETURNING, a constant of ours; `params` are what it names beyond the posting's own `id`,
-    `owner` and `now`.
-    """
-
-    sql: str | None  # None: this operation keeps none
-    params: dict[str, object]
-
-
 #: The columns of post.sql's two lists of values, in its order, each with its type.
 _WALLET_VALUES = {
     "id": "uuid", "owner": "uuid", "seen": "bigint", "seen_held": "numeric", "balance": "numeric", "held": "numeric",
@@ -312,16 +300,17 @@ _LEG_VALUES = {
 
 
 @functools.cache
-def _post_sql(wallets: int, legs: int, *, is_answered: bool, record: str | None) -> str:
+def _post_sql(wallets: int, legs: int, *, is_answered: bool, records: tuple[str, ...]) -> str:
     """One text per shape of posting, so that each is prepared once."""
     answered = f", answered AS ({idempotency.COMPLETE_SQL})" if is_answered else ""
-    recorded = "" if record is None else f", recorded AS ({record})"
+    recorded = "".join(f", record{place} AS ({sql})" for place, sql in enumerate(records))
+    counts = [f"(SELECT count(*) FROM record{place})" for place in range(len(records))]  # noqa: S608 - our own names
     return _POST_SQL.format(
         wallets=_values("w", _WALLET_VALUES, wallets),
         legs=_values("e", _LEG_VALUES, legs),
         also=answered + recorded,
         answers="(SELECT count(*) FROM answered)" if is_answered else "0",
-        records="0" if record is None else "(SELECT count(*) FROM recorded)",
+        records=" + ".join(counts) or "0",
     )
 
 
@@ -364,16 +353,17 @@ def post(  # noqa: PLR0913 - a posting has as many facts as an audit record, and
     reference: str = "",
     effective_at: datetime | None = None,
     reverses: UUID | None = None,
-    record: Record | None = None,
+    records: Sequence[Write] = (),
 ) -> Posted:
     """
-    Move money: wallets, transaction, entries, the operation's own `record` and (with a claim) the key's answer, in one
+    Move money: wallets, transaction, entries, the operation's own rows and (with a claim) the key's answer, in one
     statement.
 
     `legs` sum to zero in one currency and environment; gated wallets among them are locked by the caller. `held` sets
     new holds on such wallets in the same breath. `answer` builds what the client gets from what the posting will be.
     Without a claim, `digest` names the operation for ever, so that the system cannot do it twice either. Legs of zero
-    are left out: an entry moves something.
+    are left out: an entry moves something. `records` may name the posting's own `id`, `owner` and `now`; they save a
+    round trip each under the wallets' locks.
     """
     db.require_transaction()
     assert (claim is None) == (answer is None), "a claim is completed by an answer"
@@ -404,13 +394,15 @@ def post(  # noqa: PLR0913 - a posting has as many facts as an audit record, and
         given = answer(Posting(posting_id, now, {wallet.id: wallet.balance for wallet in built.after}))
         given = replace(given, stored=True, effect_id=given.effect_id or posting_id)
         params |= idempotency.completion(claim, given, now)
-    also = record or Record(None, {})
-    statement = _post_sql(len(built.after), len(legs), is_answered=claim is not None, record=also.sql)
-    moved, entries, answered, recorded = db.fetch_all(statement, params | also.params)[0]
+    for record in records:
+        params |= record.params
+    texts = tuple(record.sql for record in records)
+    statement = _post_sql(len(built.after), len(legs), is_answered=claim is not None, records=texts)
+    moved, entries, answered, recorded = db.fetch_all(statement, params)[0]
     assert moved == len(built.after), "a wallet changed under its lock"
     assert entries == len(legs)
     assert answered == (claim is not None)
-    assert recorded == (record is not None)
+    assert recorded == len(records)
     for before, after in zip(built.before, built.after, strict=True):
         before.balance, before.held, before.version, before.head = after.balance, after.held, after.version, after.head
         before.credit, before.realized_profit = after.credit, after.realized_profit
@@ -440,9 +432,10 @@ def settle(  # noqa: PLR0913 - as `post`
     answer: Callable[[Posting | None], Answer] | None = None,
     digest: bytes | None = None,
     reference: str = "",
+    records: Sequence[Write] = (),
 ) -> tuple[UUID | None, Answer | None]:
     """
-    Leave `held` of a client's locked wallet promised, and `post` what moves with it, if anything does.
+    Leave `held` of a client's locked wallet promised, write the `records`, and `post` what moves, if anything does.
 
     Returns the transaction's id, None where nothing moved (a margin hold is a promise, not a payment), and the answer.
     """
@@ -458,10 +451,12 @@ def settle(  # noqa: PLR0913 - as `post`
             digest=digest,
             held={wallet.id: held},
             reference=reference,
+            records=records,
         )
         return posted.id, posted.answer
     if held != wallet.held:
         set_held(wallet, held)
+    rows.write(*records, id=None)
     return None, None if answer is None else answer(None)
 
 

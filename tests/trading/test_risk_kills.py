@@ -136,7 +136,7 @@ def moments(url: str, act: str, patch: pytest.MonkeyPatch) -> list[Any]:
     run_risk()
     assert effect(who) == WORLDS[world][1]
     assert counting.commits == 1
-    assert counting.statements >= (3 if act == "put down" else 20)
+    assert counting.statements >= (3 if act == "put down" else 15)
     return [*range(1, counting.statements + 1), BEFORE_COMMIT, AFTER_COMMIT]
 
 

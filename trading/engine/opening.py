@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -56,7 +57,7 @@ _SIDES_BARRED = {
 }
 
 
-@dataclass(slots=True)
+@dataclass
 class Opening:
     """What opening a position would mean; `refusals` says why it may not be, in the order the desk checks."""
 
@@ -70,12 +71,17 @@ class Opening:
     held_after: Decimal | None = None
     state_before: AccountState | None = None
     state_after: AccountState | None = None
-    max_volume: Decimal | None = None
+    #: Asked for by previews and refusals alone, and dear: it is reckoned when it is asked for.
+    find_max_volume: Callable[[], Decimal] | None = None
     refusals: list[DomainError] = field(default_factory=list)
 
     @property
     def price(self) -> Decimal | None:
         return None if self.tick is None else self.tick.price.to_open(self.side)
+
+    @functools.cached_property
+    def max_volume(self) -> Decimal | None:
+        return None if self.find_max_volume is None else self.find_max_volume()
 
 
 def evaluate_opening(
@@ -223,7 +229,8 @@ def _reckon(
         held=opening.held_after,
     )
     least = least_volume(instrument, lambda volume: bool(cost(volume)[0].amount))
-    opening.max_volume = margin.max_volume(
+    opening.find_max_volume = partial(
+        margin.max_volume,
         free_margin=free,
         required=lambda volume: required(volume) if is_within_limits(volume) else _UNAFFORDABLE,
         volume_min=least,
@@ -233,6 +240,7 @@ def _reckon(
     if not opening.margin.amount:
         opening.refusals.append(_nothing_locked(opening, instrument, least, currency))
     if (needed := required(opening.volume)) > free:
+        assert opening.max_volume is not None
         opening.refusals.append(_margin_refusal(needed, free, currency, opening.max_volume))
 
 

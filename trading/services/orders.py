@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import TradingAccount
+from core import rows
 from core.audit import Actor
 from core.db import retry_on_conflict
 from core.errors import DomainError
@@ -66,7 +67,7 @@ def place_order(
     :raises ClientOrderIdTaken: if the account has an order of that name, with its id
     :raises Malformed: if a price is not on the instrument's grid, with the nearest that is
     """
-    trading_account = selectors.trading_account(claim.owner, account)
+    trading_account = selectors.account_to_trade(claim.owner, account)
     market = selectors.market(timezone.now())
     instrument = _instrument(market, symbol)
     engine.require_on_grid(instrument, instruction)
@@ -74,7 +75,8 @@ def place_order(
     (wallet,) = ledger.lock_wallets_by_id(trading_account.wallet_id)
 
     _require_new(trading_account, client_order_id)
-    locked = LockedAccount(trading_account, wallet, selectors.book(trading_account.id), market)
+    book, number = selectors.book_to_open_in(trading_account.id)
+    locked = LockedAccount(trading_account, wallet, book, market, number=number)
     opening = engine.evaluate_order(
         instruction,
         account=trading_account,
@@ -141,7 +143,8 @@ def _require_new(account: TradingAccount, client_order_id: str | None) -> None:
 
 
 def _reject(ticket: _Ticket, refusal: DomainError, claim: Claim) -> Answer:
-    order, now = _store_order(ticket, claim, status=Order.Status.REJECTED, refusal=refusal), timezone.now()
+    order, now = _order(ticket, claim, status=Order.Status.REJECTED, refusal=refusal), timezone.now()
+    rows.write(rows.insertion(order))
     ticket.locked.note(Kind.ORDER, order.id)
     touch(ticket.locked, now=now)
     transaction.on_commit(
@@ -150,7 +153,7 @@ def _reject(ticket: _Ticket, refusal: DomainError, claim: Claim) -> Answer:
     return Answer.refusal(refusal, claim, order=order.id)
 
 
-def _store_order(ticket: _Ticket, claim: Claim, *, status: Order.Status, refusal: DomainError | None = None) -> Order:
+def _order(ticket: _Ticket, claim: Claim, *, status: Order.Status, refusal: DomainError | None = None) -> Order:
     now, asked, opening = timezone.now(), ticket.instruction, ticket.opening
     order = Order(
         id=ticket.order_id,
@@ -182,7 +185,6 @@ def _store_order(ticket: _Ticket, claim: Claim, *, status: Order.Status, refusal
     elif status == Order.Status.WORKING:
         assert opening.margin
         order.margin_reserved = opening.margin.amount
-    order.save(force_insert=True)
     return order
 
 
@@ -190,7 +192,8 @@ def _wait(ticket: _Ticket, claim: Claim) -> Answer:
     """Store the order as working: what it would lock is spoken for from now on, and later prices trigger it."""
     locked, state = ticket.locked, ticket.opening.state_before
     assert state
-    order = _store_order(ticket, claim, status=Order.Status.WORKING)
+    order = _order(ticket, claim, status=Order.Status.WORKING)
+    rows.write(rows.insertion(order))
     locked.book = locked.book.with_order(WorkingOrder.of(order))
     locked.note(Kind.ORDER, order.id)
     touch(locked, now=order.created_at)
@@ -207,9 +210,12 @@ def _wait(ticket: _Ticket, claim: Claim) -> Answer:
 def _fill(ticket: _Ticket, claim: Claim, actor: Actor) -> Answer:
     """Write order, position and deal, hold the margin and charge the commission; every figure is known by now."""
     mandate = Mandate(actor=actor, now=timezone.now(), claim=claim)
-    order = _store_order(ticket, claim, status=Order.Status.FILLED)
+    order = _order(ticket, claim, status=Order.Status.FILLED)
+    stores = [rows.insertion(order, "order")]
     receipt = partial(_filled_receipt, ticket=ticket, now=mandate.now)
-    opened = execution.open_position(ticket.locked, order, ticket.opening, mandate=mandate, receipt=receipt)
+    opened = execution.open_position(
+        ticket.locked, order, ticket.opening, mandate=mandate, receipt=receipt, stores=stores
+    )
     touch(ticket.locked, now=mandate.now)
     assert opened.answer is not None
     return opened.answer

@@ -15,8 +15,9 @@ from core.errors import DomainError
 from core.idempotency import Answer, Claim, Operation, exactly_once
 from core.ids import uuid7
 from core.money import require_precision, show
+from core.rows import Write
 from wallets import ledger
-from wallets.ledger import Leg, LockedWallet, Posting, Reason, Record, Type, WalletNotFound
+from wallets.ledger import Leg, LockedWallet, Posting, Reason, Type, WalletNotFound
 from wallets.models import Kind
 from wallets.rules import (
     CurrencyMismatch,
@@ -88,7 +89,7 @@ def transfer_funds(*, source: str, target: str, amount: Decimal, claim: Claim, a
         now=now,
         claim=claim,
         answer=receipt,
-        record=Record(_RECORD_SQL, record),
+        records=[Write(_RECORD_SQL, record)],
     )
     transaction.on_commit(
         partial(logger.info, "wallets.transfer.posted", transfer_id=str(transfer_id), transaction_id=str(posted.id)),

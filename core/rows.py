@@ -1,0 +1,130 @@
+"""What the ORM would say of one row, said once: a hot statement is written at its first use, and prepared."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from django.db import DEFAULT_DB_ALIAS, connection
+from django.db.models import Field, JSONField, Model
+
+from core import db
+
+Row = TypeVar("Row", bound=Model)
+
+
+class _Column(NamedTuple):
+    """A field as the driver meets it; `prepare` and `convert` are of the few types that are not the driver's own."""
+
+    attribute: str
+    name: str
+    type: str
+    prepare: Callable[..., Any] | None
+    convert: Callable[..., Any] | None
+
+    def parameter(self, prefix: str) -> str:
+        return f"%({prefix}_{self.name})s::{self.type}"
+
+    def value(self, row: Model) -> Any:
+        value = getattr(row, self.attribute)
+        return value if self.prepare is None else self.prepare(value, connection)
+
+    @classmethod
+    def of(cls, field: Field[Any, Any]) -> _Column:
+        # Without its length: a text that is too long is refused, not cut.
+        kind = str(field.rel_db_type(connection) if field.is_relation else field.db_type(connection)).partition("(")[0]
+        assert not getattr(field, "auto_now", False), "no column of the hot path makes its own value"
+        prepare = field.get_db_prep_save if isinstance(field, JSONField) else None
+        assert field.column is not None
+        return cls(field.attname, field.column, kind, prepare, getattr(field, "from_db_value", None))
+
+
+@functools.cache
+def _columns(model: type[Model], *names: str) -> tuple[_Column, ...]:
+    """The columns of these fields, or of all."""
+    by_name = {field.name: field for field in model._meta.concrete_fields}
+    return tuple(_Column.of(by_name[name]) for name in names or by_name)
+
+
+def select(model: type[Row], where: str, **params: Any) -> Row | None:
+    """
+    The row of a model that a condition picks (a constant of ours on `t`, with `%(name)s` parameters), if there is one.
+
+    At most one row can fit, by a unique constraint. The condition may end in a lock: `… FOR NO KEY UPDATE`.
+    """
+    rows = db.fetch_all(_select_sql(model, where), params)
+    if not rows:
+        return None
+    assert len(rows) == 1, "the condition names one row"
+    columns = _columns(model)
+    values = [
+        value if column.convert is None else column.convert(value, None, connection)
+        for value, column in zip(rows[0], columns, strict=True)
+    ]
+    return model.from_db(DEFAULT_DB_ALIAS, [column.attribute for column in columns], values)
+
+
+@functools.cache
+def _select_sql(model: type[Model], where: str) -> str:
+    columns = ", ".join(f't."{column.name}"' for column in _columns(model))
+    return f'SELECT {columns} FROM "{model._meta.db_table}" t WHERE {where}'  # noqa: S608 - our own names
+
+
+class Write(NamedTuple):
+    """One row's INSERT or UPDATE with RETURNING; its parameters are named apart, so that it can be part of more."""
+
+    sql: str
+    params: dict[str, Any]
+
+
+def insertion(row: Model, prefix: str = "row", **made: str) -> Write:
+    """
+    `row.save(force_insert=True)` of a row whose every column is set, to be done by the caller.
+
+    `made` are columns that the database makes, by expressions that are constants of ours.
+    """
+    model = type(row)
+    params = {
+        f"{prefix}_{column.name}": column.value(row) for column in _columns(model) if column.attribute not in made
+    }
+    row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS  # noqa: SLF001 - documented for those who load rows
+    return Write(_insert_sql(model, prefix, tuple(made.items())), params)
+
+
+@functools.cache
+def _insert_sql(model: type[Model], prefix: str, made: tuple[tuple[str, str], ...]) -> str:
+    expressions, columns = dict(made), _columns(model)
+    names = ", ".join(f'"{column.name}"' for column in columns)
+    values = ", ".join(expressions.get(column.attribute) or column.parameter(prefix) for column in columns)
+    (key,) = _columns(model, model._meta.pk.name)
+    return (
+        f'INSERT INTO "{model._meta.db_table}" ({names}) VALUES ({values})'  # noqa: S608 - our own names
+        f' RETURNING "{key.name}"'
+    )
+
+
+def change(row: Model, *names: str, prefix: str = "row") -> Write:
+    """`row.save(update_fields=names)` of a row that the caller has locked, to be done by the caller."""
+    model = type(row)
+    columns = _columns(model, *names, model._meta.pk.name)
+    params = {f"{prefix}_{column.name}": column.value(row) for column in columns}
+    return Write(_update_sql(model, prefix, names), params)
+
+
+@functools.cache
+def _update_sql(model: type[Model], prefix: str, names: tuple[str, ...]) -> str:
+    changes = ", ".join(f'"{column.name}" = {column.parameter(prefix)}' for column in _columns(model, *names))
+    (key,) = _columns(model, model._meta.pk.name)
+    return (
+        f'UPDATE "{model._meta.db_table}" SET {changes} WHERE "{key.name}" = {key.parameter(prefix)}'  # noqa: S608 - ours
+        f' RETURNING "{key.name}"'
+    )
+
+
+def write(*writes: Write, **params: Any) -> None:
+    """Do each of them; `params` are what their expressions name."""
+    db.require_transaction()
+    for one in writes:
+        rows = db.fetch_all(one.sql, one.params | params)
+        assert len(rows) == 1, "one row is written"
