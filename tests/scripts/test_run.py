@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +23,6 @@ RUN = [sys.executable, "-m", "scripts.run"]
 DESK = [sys.executable, "-m", "scripts.desk"]
 START_SECONDS_MAX = 90.0
 END_SECONDS_MAX = 30.0
-
-Launch = Callable[..., "Run"]
 
 
 class Run:
@@ -61,6 +59,36 @@ class Run:
         except OSError:  # refused, or not answered yet
             return False
 
+    def end(self) -> int:
+        """What it ends with when it is asked to, or ended with before."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(timeout=END_SECONDS_MAX)
+
+
+class Runs:
+    """The runs of one place, one after the other: a start takes seconds, so whoever only looks shares a run."""
+
+    def __init__(self, settings: dict[str, str], logs: Path) -> None:
+        self.settings = settings
+        self.started: list[Run] = []
+        self._logs = logs
+
+    def start(self) -> Run:
+        self.started.append(Run(self.settings, self._logs / f"run-{len(self.started)}.log"))
+        return self.started[-1]
+
+    def live(self) -> Run:
+        """The run that is live, whichever test started it; a new one after one that ended."""
+        if not self.started or self.started[-1].process.poll() is not None:
+            self.start()
+        return self.started[-1].wait_until_live()
+
+    def end(self) -> None:
+        """End the run that is live, if one is."""
+        if self.started:
+            self.started[-1].end()
+
 
 @pytest.fixture(scope="module")
 def settings() -> Iterator[dict[str, str]]:
@@ -81,19 +109,12 @@ def settings() -> Iterator[dict[str, str]]:
     shutil.rmtree(home)
 
 
-@pytest.fixture
-def launch(settings: dict[str, str], tmp_path: Path) -> Iterator[Launch]:
-    runs: list[Run] = []
-
-    def start(**changes: str) -> Run:
-        runs.append(Run(settings | changes, tmp_path / f"run-{len(runs)}.log"))
-        return runs[-1]
-
-    yield start
-    for run in runs:
-        if run.process.poll() is None:
-            run.process.terminate()
-            run.process.wait(timeout=END_SECONDS_MAX)
+@pytest.fixture(scope="module")
+def runs(settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    ours = Runs(settings, tmp_path_factory.mktemp("runs"))
+    yield ours
+    for run in ours.started:
+        run.end()
 
 
 def free_port() -> int:
@@ -131,24 +152,8 @@ def wait_until_nothing_is_left(settings: dict[str, str]) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_everything_with_status_0(launch: Launch, number: signal.Signals) -> None:
-    run = launch().wait_until_live()
-    run.process.send_signal(number)
-    assert run.process.wait(timeout=END_SECONDS_MAX) == 0
-    wait_until_nothing_is_left(run.settings)
-
-
-def test_a_killed_run_leaves_nothing_behind(launch: Launch) -> None:
-    run = launch().wait_until_live()
-    run.process.kill()
-    run.process.wait()
-    wait_until_nothing_is_left(run.settings)
-    assert not embedded_postgres.is_running(Path(run.settings["DESK_VAR"]) / "postgres")
-
-
-def test_a_second_run_says_where_the_first_one_is(launch: Launch) -> None:
-    run = launch().wait_until_live()
+def test_a_second_run_says_where_the_first_one_is(runs: Runs) -> None:
+    run = runs.live()
     second = subprocess.run(RUN, env=run.settings, cwd=environment.ROOT, capture_output=True, text=True, check=False)
     assert second.returncode == 1
     assert "running already" in second.stderr
@@ -156,22 +161,8 @@ def test_a_second_run_says_where_the_first_one_is(launch: Launch) -> None:
     assert run.is_live()
 
 
-def test_the_next_run_finds_data_secrets_and_tokens_again(launch: Launch) -> None:
-    count = "from accounts.models import User; print(User.objects.count())"
-    first = launch().wait_until_live()
-    place = Path(first.settings["DESK_VAR"])
-    people = desk(first.settings, "manage", "shell", "--verbosity=0", "--command", count).stdout
-    kept = (place / "demo.env").read_bytes(), (place / "demo.json").read_bytes()
-    first.process.kill()
-    first.process.wait()
-    second = launch().wait_until_live()
-    assert desk(second.settings, "manage", "shell", "--verbosity=0", "--command", count).stdout == people
-    assert int(people) > 0
-    assert ((place / "demo.env").read_bytes(), (place / "demo.json").read_bytes()) == kept
-
-
-def test_the_demo_file_says_where_the_run_answers(launch: Launch) -> None:
-    run = launch().wait_until_live()
+def test_the_demo_file_says_where_the_run_answers(runs: Runs) -> None:
+    run = runs.live()
     place = Path(run.settings["DESK_VAR"])
     assert (place / "demo.env").stat().st_mode & 0o777 == 0o600
     demo = json.loads((place / "demo.json").read_text())
@@ -181,22 +172,61 @@ def test_the_demo_file_says_where_the_run_answers(launch: Launch) -> None:
             assert answer.status == 200
 
 
-def test_a_port_that_is_taken_is_refused(launch: Launch, settings: dict[str, str]) -> None:
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", int(settings["PORT"])))
-        other.listen()
-        run = launch()
-        assert run.process.wait(timeout=END_SECONDS_MAX) == 1
-    assert f"port {settings['PORT']} on 127.0.0.1 is in use" in run.log.read_text()
-
-
-def test_reset_refuses_while_a_run_is_live_and_forgets_afterwards(launch: Launch) -> None:
-    run = launch().wait_until_live()
+def test_reset_refuses_while_a_run_is_live(runs: Runs) -> None:
+    run = runs.live()
     refused = desk(run.settings, "reset")
     assert (refused.returncode, refused.stderr) == (1, "`make run` is running: stop it first\n")
-    run.process.terminate()
-    run.process.wait(timeout=END_SECONDS_MAX)
-    assert desk(run.settings, "reset").returncode == 0
-    left = {path.suffix for path in Path(run.settings["DESK_VAR"]).iterdir()}
-    assert left <= {".lock", ".users", ".start"}
+    assert run.is_live()
+
+
+def test_the_next_run_finds_data_secrets_and_tokens_again(runs: Runs) -> None:
+    count = "from accounts.models import User; print(User.objects.count())"
+    first = runs.live()
+    place = Path(first.settings["DESK_VAR"])
+    people = desk(first.settings, "manage", "shell", "--verbosity=0", "--command", count).stdout
+    kept = (place / "demo.env").read_bytes(), (place / "demo.json").read_bytes()
+    first.process.kill()
+    first.process.wait()
+    second = runs.live()
+    assert second is not first
+    assert desk(second.settings, "manage", "shell", "--verbosity=0", "--command", count).stdout == people
+    assert int(people) > 0
+    assert ((place / "demo.env").read_bytes(), (place / "demo.json").read_bytes()) == kept
+
+
+def test_a_killed_run_leaves_nothing_behind(runs: Runs) -> None:
+    run = runs.live()
+    run.process.kill()
+    run.process.wait()
+    wait_until_nothing_is_left(run.settings)
+    assert not embedded_postgres.is_running(Path(run.settings["DESK_VAR"]) / "postgres")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_everything_with_status_0(runs: Runs, number: signal.Signals) -> None:
+    run = runs.live()
+    run.process.send_signal(number)
+    assert run.process.wait(timeout=END_SECONDS_MAX) == 0
+    wait_until_nothing_is_left(run.settings)
+
+
+def test_reset_forgets_everything(runs: Runs) -> None:
+    place = Path(runs.settings["DESK_VAR"])
+    if not (place / "demo.json").exists():
+        runs.live()
+    runs.end()
+    assert (place / "postgres").exists()
+    assert desk(runs.settings, "reset").returncode == 0
+    assert {path.suffix for path in place.iterdir()} <= {".lock", ".users", ".start"}
+
+
+def test_a_port_that_is_taken_is_refused(runs: Runs) -> None:
+    runs.end()
+    port = int(runs.settings["PORT"])
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        run = runs.start()
+        assert run.process.wait(timeout=END_SECONDS_MAX) == 1
+    assert f"port {port} on 127.0.0.1 is in use" in run.log.read_text()

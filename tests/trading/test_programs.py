@@ -79,6 +79,7 @@ class Life:
     wallet: LockedWallet
     market: Market
     chance: Random
+    flat: dict[str, Tick] = field(default_factory=dict)  # the same bids, asked without a spread
     book: Book = field(default_factory=Book)
     rows: dict[UUID, Position] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -121,6 +122,7 @@ class Life:
     def quote(self, prices: programs.Prices) -> None:
         ticks = {symbol: Tick(bid, ask, "test", NOW, NOW, 1) for symbol, (bid, ask) in prices.items()}
         self.market = replace(self.market, ticks={**self.market.ticks, **ticks})
+        self.flat.update({symbol: Tick(bid, bid, "test", NOW, NOW, 1) for symbol, (bid, _) in prices.items()})
 
     def evaluate(self, order: Open) -> engine.Opening:
         return engine.evaluate_opening(
@@ -225,7 +227,7 @@ class Life:
     def close_some(self, name: UUID, volume: Decimal, model: Reckoning) -> None:
         row = self.rows[name]
         whole = self.closing(row, row.volume)
-        closing = self.closing(row, volume)
+        closing = whole if volume == row.volume else self.closing(row, volume)
         self.assert_parts_make_the_whole(row, closing, whole)
         self.assert_sides_are_opposite(row, volume)
         expected = model.close(name, volume)
@@ -260,8 +262,7 @@ class Life:
 
     def assert_sides_are_opposite(self, row: Position, volume: Decimal) -> None:
         """Where nothing is spread, what one side of a trade earns is what the other loses."""
-        flat = {symbol: replace(tick, ask=tick.bid) for symbol, tick in self.market.ticks.items()}
-        market = replace(self.market, ticks=flat)
+        market = replace(self.market, ticks=self.flat)
         mirrored = Position(
             instrument_id=row.instrument_id,
             side=Side(row.side).opposite.value,
