@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,16 +143,25 @@ def desk_template(server: Server, people: int, *, idle: int = 0) -> tuple[str, l
 @contextmanager
 def desk(server: Server, template: str, *, log: Path, workers: int = 2, threads: int = 8) -> Iterator[System]:
     """Our own: gunicorn on a fresh copy of the template."""
+    port = free_port()
+    settings = {"HOST": "127.0.0.1", "PORT": str(port), "WEB_WORKERS": str(workers), "WEB_THREADS": str(threads)}
+    with fresh_desk(server, template) as installation, gunicorn(installation | settings, log) as web:
+        processes.wait_for(lambda: answers(port, "/health/live"), START_SECONDS_MAX, "the desk")
+        yield System("desk", port, web, server.pid)
+
+
+@contextmanager
+def fresh_desk(server: Server, template: str) -> Iterator[dict[str, str]]:
+    """
+    The environment of a desk on a fresh copy of the template.
+
+    :raises RuntimeError: if the ledger does not verify after the block
+    """
     database = f"{template}_run"
     server.drop(database)
     server.create(database, template=template)
-    port = free_port()
     settings = desk_settings(server.url(database))
-    settings |= {"HOST": "127.0.0.1", "PORT": str(port), "WEB_WORKERS": str(workers), "WEB_THREADS": str(threads)}
-    command = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "config.wsgi"]
-    with processes.running(command, settings, log) as process:
-        processes.wait_for(lambda: _answers(port, "/health/live"), START_SECONDS_MAX, "the desk")
-        yield System("desk", port, process.pid, server.pid)
+    yield settings
     verified = subprocess.run(
         [sys.executable, "manage.py", "verify_ledger"],
         env=dict(os.environ) | settings,
@@ -164,6 +173,14 @@ def desk(server: Server, template: str, *, log: Path, workers: int = 2, threads:
     server.drop(database)
     if verified.returncode != 0:
         raise RuntimeError(f"the ledger does not verify after the load:\n{verified.stdout}{verified.stderr}")
+
+
+@contextmanager
+def gunicorn(settings: Mapping[str, str], log: Path) -> Iterator[int]:
+    """The desk's web server in this environment: its pid."""
+    command = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "config.wsgi"]
+    with processes.running(command, settings, log) as process:
+        yield process.pid
 
 
 def desk_transfers(members: Sequence[Member]) -> list[Script]:
@@ -222,7 +239,7 @@ def reference(server: Server, template: str, *, log: Path, workers: int = 2, poo
         "NODE_ENV": "production",
     }
     with processes.running(["node", str(_installed() / "server.js")], settings, log) as process:
-        processes.wait_for(lambda: _answers(port, "/health"), START_SECONDS_MAX, "the reference stack")
+        processes.wait_for(lambda: answers(port, "/health"), START_SECONDS_MAX, "the reference stack")
         yield System("reference", port, process.pid, server.pid)
     with psycopg.connect(server.url(database), autocommit=True) as session:
         row = session.execute(
@@ -278,7 +295,7 @@ def free_port() -> int:
         return port
 
 
-def _answers(port: int, path: str) -> bool:
+def answers(port: int, path: str) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer:
             return int(answer.status) == 200
