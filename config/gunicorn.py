@@ -40,7 +40,7 @@ timeout = 60  # a worker that gives no sign of life; requests have a deadline of
 # idle connection would take the place of a waiting request, and a new one costs next to nothing.
 keepalive = 0 if is_behind_proxy else 75
 worker_connections = env.int("WEB_CONNECTIONS", default=threads if is_behind_proxy else 1000)
-backlog = env.int("WEB_BACKLOG", default=512 if is_behind_proxy else 1024)
+backlog = env.int("WEB_BACKLOG", default=256 if is_behind_proxy else 1024)
 
 accesslog = None  # the application writes one line per request
 logconfig_dict = as_dict(env.str("LOG_LEVEL", default="INFO").upper())

@@ -28,9 +28,10 @@ UNEVENNESS = 1.1
 
 @dataclass(slots=True)
 class Door(System):
-    """The whole of it: `web` is gunicorn's pid, `proxy` nginx's."""
+    """The whole of it: `web` is gunicorn's pid, `proxy` nginx's, and whose connections count."""
 
     proxy: int = 0
+    database_name: str = ""
 
     def processor_seconds(self) -> dict[str, float]:
         spent = processes.processor_seconds(processes.family(self.proxy))
@@ -70,7 +71,7 @@ def open_to(
             serving(socket, Path(scratch), limits or Limits(), log) as (port, proxy),
         ):
             processes.wait_for(lambda: systems.answers(port, "/health/live"), START_SECONDS_MAX, "the desk")
-            yield Door("desk", port, web, server.pid, proxy=proxy)
+            yield Door("desk", port, web, server.pid, proxy=proxy, database_name=systems.run_name(template))
 
 
 def behind(socket: Path) -> dict[str, str]:

@@ -96,6 +96,10 @@ class Server:
         assert row is not None
         return int(row[0])
 
+    def size_bytes(self, database: str) -> int:
+        ((size,),) = self.execute(sql.SQL("SELECT pg_database_size({})").format(sql.Literal(database)))
+        return int(size)
+
     def settings(self) -> dict[str, str]:
         """What decides whether a commit survives, for the record."""
         names = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "server_version")
@@ -150,6 +154,11 @@ def desk(server: Server, template: str, *, log: Path, workers: int = 2, threads:
         yield System("desk", port, web, server.pid)
 
 
+def run_name(template: str) -> str:
+    """The copy of a template that a run works on."""
+    return f"{template}_run"
+
+
 @contextmanager
 def fresh_desk(server: Server, template: str) -> Iterator[dict[str, str]]:
     """
@@ -157,7 +166,7 @@ def fresh_desk(server: Server, template: str) -> Iterator[dict[str, str]]:
 
     :raises RuntimeError: if the ledger does not verify after the block
     """
-    database = f"{template}_run"
+    database = run_name(template)
     server.drop(database)
     server.create(database, template=template)
     settings = desk_settings(server.url(database))
