@@ -74,10 +74,10 @@ bench-back-office: venv-dev ## Whether each page of the back office answers in 3
 bench-33k: venv-dev ## 33,000 connections for five minutes, then twice what the desk can do (MINUTES=5 MEMBERS=33000)
 	@$(PYTHON) -m bench.promise $(MINUTES:%=--minutes=%) $(MEMBERS:%=--members=%)
 
-bench-curve: venv-dev ## What more connections and more wallets cost (CONNECTIONS=100,1000 WALLETS=33000)
-	@$(PYTHON) -m bench.curve $(if $(CONNECTIONS),--connections=$(CONNECTIONS)) $(if $(WALLETS),--wallets=$(WALLETS))
+bench-curve: venv-dev ## What more connections and more wallets cost (CONNECTIONS=100,1000 WALLETS=33000 RATE=300)
+	@$(PYTHON) -m bench.curve $(CONNECTIONS:%=--connections=%) $(WALLETS:%=--wallets=%) $(RATE:%=--rate=%)
 
-bench-hot: venv-dev ## What it costs when everybody pays into one wallet, or out of it
+bench-hot: venv-dev ## What it costs when everybody is at one wallet, or in one instrument
 	@$(PYTHON) -m bench.hot
 
 shared-referrer: venv-dev ## Measure whether a referrer with 5,000 active clients slows them

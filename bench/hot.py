@@ -1,11 +1,11 @@
 """
-What everybody at one spot costs: fifty clients who all pay into one wallet, beside fifty who pay each other.
+What everybody at one spot costs: fifty clients at one wallet, and in one instrument, beside fifty who are spread out.
 
     python -m bench.hot [--seconds 15] [--rounds 3] [--clients 50]
 
-Both run in turn on one desk, round by round, so that whatever else the machine does is done to both. The other hot
-spots have commands of their own: `make shared-referrer` has one referrer for everyone, `make bench-engines` one
-instrument. The results go to `bench/results`; exit status 1 on any error, or if the ledger does not verify.
+All run in turn on one desk, round by round, so that whatever else the machine does is done to all of them; prices come
+in meanwhile. One referrer for everyone has a command of its own, `make shared-referrer`. The results go to
+`bench/results`; exit status 1 on any error, or if the books are wrong afterwards.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from typing import Any
 from bench.load import figures, front_door, generator, systems
 from bench.load.crowd import Member
 from bench.load.generator import Load
-from bench.load.scripts import Repeat, Script, post
+from bench.load.scripts import OpenAndClose, Repeat, Script, post
 from scripts import environment
 
 CLIENTS, MEMBERS = 50, 2_000
+INSTRUMENTS = ("EURUSD", "GBPUSD", "USDJPY", "USDCHF", "GBPJPY", "GBPCAD", "USDCAD")
 SECONDS, ROUNDS, AFTER_SECONDS = 15.0, 3, 2.0
 
 
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     print("Getting ready", flush=True)
     template, members = systems.desk_template(server, MEMBERS)
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
-    with front_door.open_to(server, template, log=log) as door:
+    with front_door.open_to(server, template, log=log) as door, front_door.prices(server, door, log):
         load = Load("127.0.0.1", door.port, seconds=chosen.seconds)
         generator.fire(replace(load, seconds=5.0), spread_out(members, chosen.clients))
         for number in range(chosen.rounds):
@@ -67,11 +68,30 @@ def spread_out(members: Sequence[Member], clients: int) -> list[Script]:
     return [_pays(members[2 * place], members[2 * place + 1].cash) for place in range(clients)]
 
 
+def one_instrument(members: Sequence[Member], clients: int) -> list[Script]:
+    """Everybody opens and closes positions in the same."""
+    return [_trades(member, INSTRUMENTS[0]) for member in members[:clients]]
+
+
+def many_instruments(members: Sequence[Member], clients: int) -> list[Script]:
+    """As before, but each in one of several."""
+    return [_trades(member, INSTRUMENTS[place % len(INSTRUMENTS)]) for place, member in enumerate(members[:clients])]
+
+
 KINDS: dict[str, Callable[[Sequence[Member], int], list[Script]]] = {
     "pairs": spread_out,
     "into one wallet": one_wallet,
     "out of one wallet": one_purse,
+    "many instruments": many_instruments,
+    "one instrument": one_instrument,
 }
+#: What each is held against.
+SPREAD_OUT = {"into one wallet": "pairs", "out of one wallet": "pairs", "one instrument": "many instruments"}
+
+
+def _trades(member: Member, symbol: str) -> Script:
+    order = {"account": member.account, "symbol": symbol, "side": "BUY", "type": "MARKET", "volume": "0.01"}
+    return OpenAndClose(0, 1, member.token, post("/api/v1/orders", member.token, json.dumps(order).encode()))
 
 
 def _pays(member: Member, target: str) -> Script:
@@ -86,9 +106,10 @@ def keep(chosen: argparse.Namespace, settings: dict[str, str], found: dict[str, 
         for kind, lines in found.items()
     }
     errors = {kind: [line["errors"] for line in lines if line["errors"]] for kind, lines in found.items()}
-    print(f"\n{chosen.clients} clients{'':12}{'a second':>10}{'p50 ms':>9}{'p99 ms':>9}  of pairs")
+    print(f"\n{chosen.clients} clients{'':12}{'a second':>10}{'p50 ms':>9}{'p99 ms':>9}  of those spread out")
     for kind, median in medians.items():
-        share = median["per_second"] / (medians["pairs"]["per_second"] or 1)
+        beside = medians[SPREAD_OUT.get(kind, kind)]["per_second"]
+        share = median["per_second"] / (beside or 1)
         print(f"{kind:22}{median['per_second']:>10}{median['p50_ms']:>9}{median['p99_ms']:>9}  {share:.2f}")
     whole = (chosen.seconds, chosen.rounds, chosen.clients) == (SECONDS, ROUNDS, CLIENTS)
     folder = environment.ROOT / "bench" / "results" if whole else environment.VAR / "bench"

@@ -8,11 +8,14 @@ import pwd
 import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import psycopg
 
 from bench.load import processes, systems
 from bench.load.systems import START_SECONDS_MAX, Server, System
@@ -28,10 +31,11 @@ UNEVENNESS = 1.1
 
 @dataclass(slots=True)
 class Door(System):
-    """The whole of it: `web` is gunicorn's pid, `proxy` nginx's, and whose connections count."""
+    """`web` is the pid of gunicorn, `proxy` that of nginx; then whose connections count, and what the desk was told."""
 
     proxy: int = 0
     database_name: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
 
     def processor_seconds(self) -> dict[str, float]:
         spent = processes.processor_seconds(processes.family(self.proxy))
@@ -71,7 +75,20 @@ def open_to(
             serving(socket, Path(scratch), limits or Limits(), log) as (port, proxy),
         ):
             processes.wait_for(lambda: systems.answers(port, "/health/live"), START_SECONDS_MAX, "the desk")
-            yield Door("desk", port, web, server.pid, proxy=proxy, database_name=systems.run_name(template))
+            database = systems.run_name(template)
+            yield Door(
+                "desk", port, web, server.pid, proxy=proxy, database_name=database, settings=installation | settings
+            )
+
+
+@contextmanager
+def prices(server: Server, door: Door, log: Path) -> Iterator[None]:
+    """The price feed beside the desk, as in an installation; there are prices when the block begins."""
+    with processes.running([sys.executable, "manage.py", "feed_quotes", "--watch"], door.settings, log):
+        with psycopg.connect(server.url(door.database_name), autocommit=True) as session:
+            found = "SELECT FROM trading_quote LIMIT 1"
+            processes.wait_for(lambda: session.execute(found).rowcount, START_SECONDS_MAX, "the price feed")
+        yield
 
 
 def behind(socket: Path) -> dict[str, str]:

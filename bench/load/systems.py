@@ -29,6 +29,7 @@ from scripts import embedded_postgres, environment
 HERE = Path(__file__).resolve().parent.parent
 CLUSTER = environment.ROOT / "var" / "postgres-bench"
 START_SECONDS_MAX = 60.0
+VERIFY = ("verify_ledger", "verify_positions")
 REFERENCE_MONEY = 1_000_000
 REFERENCE_SECRET = "reference"  # noqa: S105 - it guards a database that is thrown away
 
@@ -164,24 +165,30 @@ def fresh_desk(server: Server, template: str) -> Iterator[dict[str, str]]:
     """
     The environment of a desk on a fresh copy of the template.
 
-    :raises RuntimeError: if the ledger does not verify after the block
+    :raises RuntimeError: if the books are not right after the block
     """
     database = run_name(template)
     server.drop(database)
     server.create(database, template=template)
     settings = desk_settings(server.url(database))
     yield settings
-    verified = subprocess.run(
-        [sys.executable, "manage.py", "verify_ledger"],
-        env=dict(os.environ) | settings,
+    wrong = [said for check in VERIFY if (said := _said_if_broken(check, settings))]
+    server.drop(database)
+    if wrong:
+        raise RuntimeError("the books are wrong after the load:\n" + "\n".join(wrong))
+
+
+def _said_if_broken(check: str, settings: Mapping[str, str]) -> str:
+    """What a verifying command says when it finds a break; nothing when all is right."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", check],
+        env=dict(os.environ) | dict(settings),
         cwd=environment.ROOT,
         check=False,
         capture_output=True,
         text=True,
     )
-    server.drop(database)
-    if verified.returncode != 0:
-        raise RuntimeError(f"the ledger does not verify after the load:\n{verified.stdout}{verified.stderr}")
+    return "" if done.returncode == 0 else f"{check}: {done.stdout}{done.stderr}"
 
 
 @contextmanager
