@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -269,7 +270,7 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(desk_database: database.Clone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(desk_database: database.Clone) -> Iterator[House]:
     """The desk on a socket, few of whose requests an address may make, with its front door."""
     if nginx.fetch() is None:
         pytest.skip(nginx.MISSING)
@@ -281,6 +282,8 @@ def house(desk_database: database.Clone, tmp_path_factory: pytest.TempPathFactor
     ):
         processes.wait_for(lambda: systems.answers(port, "/health/live"), 60, "the desk")
         yield House(port, scratch / "desk.sock")
+    desk_database.restore()
+    shutil.rmtree(scratch)
 
 
 def reset(house: House, source: str, **headers: str) -> Answer:
