@@ -202,8 +202,8 @@ def test_nothing_that_a_client_claims_about_itself_reaches_the_desk(folder: Path
         heard.extend(taken.recv(65_536))
         taken.close()
 
-    claims = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix")
-    claims += ("X-Real-IP", "X-Request-Start", "Forwarded", "Proxy")
+    claims = ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix"]
+    claims += ["X-Real-IP", "X-Request-Start", "Forwarded", "Proxy"]
     with socket.socket(socket.AF_UNIX) as listener, door(desk) as port:
         listener.bind(str(desk))
         listener.listen(8)
