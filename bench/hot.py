@@ -42,7 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
     print("Getting ready", flush=True)
     template, members = systems.desk_template(server, MEMBERS)
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
-    with front_door.open_to(server, template, log=log) as door, front_door.prices(server, door, log):
+    with (
+        front_door.open_to(server, template, log=log) as door,
+        systems.prices(server, door.database_name, door.settings, log),
+    ):
         load = Load("127.0.0.1", door.port, seconds=chosen.seconds)
         generator.fire(replace(load, seconds=5.0), spread_out(members, chosen.clients))
         for number in range(chosen.rounds):

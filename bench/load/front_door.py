@@ -8,14 +8,11 @@ import pwd
 import resource
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import psycopg
 
 from bench.load import processes, systems
 from bench.load.systems import START_SECONDS_MAX, Server, System
@@ -31,18 +28,13 @@ UNEVENNESS = 1.1
 
 @dataclass(slots=True)
 class Door(System):
-    """`web` is the pid of gunicorn, `proxy` that of nginx; then whose connections count, and what the desk was told."""
+    """`web` is the pid of gunicorn, `proxy` that of nginx; then what the desk was told."""
 
     proxy: int = 0
-    database_name: str = ""
     settings: dict[str, str] = field(default_factory=dict)
 
-    def processor_seconds(self) -> dict[str, float]:
-        spent = processes.processor_seconds(processes.family(self.proxy))
-        return System.processor_seconds(self) | {"proxy": spent}
-
-    def memory_bytes(self) -> dict[str, int]:
-        return System.memory_bytes(self) | {"proxy": processes.memory_bytes(processes.family(self.proxy))}
+    def _families(self) -> dict[str, list[int]]:
+        return System._families(self) | {"proxy": processes.family(self.proxy)}  # noqa: SLF001 - a dataclass with slots has no super()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +68,7 @@ def open_to(
         ):
             processes.wait_for(lambda: systems.answers(port, "/health/live"), START_SECONDS_MAX, "the desk")
             database = systems.run_name(template)
-            yield Door(
-                "desk", port, web, server.pid, proxy=proxy, database_name=database, settings=installation | settings
-            )
-
-
-@contextmanager
-def prices(server: Server, door: Door, log: Path) -> Iterator[None]:
-    """The price feed beside the desk, as in an installation; there are prices when the block begins."""
-    with processes.running([sys.executable, "manage.py", "feed_quotes", "--watch"], door.settings, log):
-        with psycopg.connect(server.url(door.database_name), autocommit=True) as session:
-            found = "SELECT FROM trading_quote LIMIT 1"
-            processes.wait_for(lambda: session.execute(found).rowcount, START_SECONDS_MAX, "the price feed")
-        yield
+            yield Door("desk", port, web, server.pid, database, proxy=proxy, settings=installation | settings)
 
 
 def behind(socket: Path) -> dict[str, str]:
