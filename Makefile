@@ -7,7 +7,7 @@ CHECKS := $(DESK) checks --
 # Each proves what its room promises about money; `make verify` runs them all, and fails if one does.
 VERIFY := verify_ledger verify_positions verify_commissions verify_audit
 
-.PHONY: help run demo replay verify test browser-test screenshots check lint format types layers migrations deploy bench-engines bench-selection bench-back-office referral-storm shared-referrer shell secret reset clean venv venv-dev venv-browser
+.PHONY: help run demo replay verify test browser-test screenshots check lint format types layers migrations deploy bench bench-engines bench-selection bench-back-office bench-33k bench-curve bench-hot referral-storm shared-referrer shell secret reset clean venv venv-dev venv-browser venv-bench
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -59,6 +59,9 @@ migrations: venv-dev ## Migrations match the models, and are safe under load
 deploy: venv-dev ## Django's own security checks, as in an installation
 	@$(CHECKS) $(PYTHON) manage.py check --deploy --fail-level WARNING
 
+bench: venv-bench ## Compare the desk with the usual stack and with bare PostgreSQL (ROUNDS=5 SECONDS=8 ONLY=desk,reference)
+	@$(PYTHON) -m bench.compare $(ROUNDS:%=--rounds=%) $(SECONDS:%=--seconds=%) $(ONLY:%=--only=%)
+
 bench-engines: venv-dev ## Whether two risk engines do to clients what one does, over a minute of replayed prices
 	@$(PYTHON) -m bench.engines
 
@@ -70,6 +73,15 @@ referral-storm: venv-dev ## Kill accrual jobs at random for a minute over 20,000
 
 bench-back-office: venv-dev ## Whether each page of the back office answers in 300 ms on 3,000,000 entries (ONLY=orders)
 	@$(PYTHON) -m bench.back_office $(ONLY:%=--only=%)
+
+bench-33k: venv-dev ## 33,000 connections for five minutes, then twice what the desk can do (MINUTES=5 MEMBERS=33000)
+	@$(PYTHON) -m bench.promise $(MINUTES:%=--minutes=%) $(MEMBERS:%=--members=%)
+
+bench-curve: venv-dev ## What more connections and more wallets cost (CONNECTIONS=100,1000 WALLETS=33000 RATE=300)
+	@$(PYTHON) -m bench.curve $(CONNECTIONS:%=--connections=%) $(WALLETS:%=--wallets=%) $(RATE:%=--rate=%)
+
+bench-hot: venv-dev ## What it costs when everybody is at one wallet, or in one instrument
+	@$(PYTHON) -m bench.hot
 
 shared-referrer: venv-dev ## Measure whether a referrer with 5,000 active clients slows them
 	@$(PYTHON) -m bench.shared_referrer
@@ -94,3 +106,7 @@ venv-dev: venv
 
 venv-browser: venv-dev
 	@python3 scripts/venv.py requirements-browser.txt
+
+# Node.js by a wheel only where there is none.
+venv-bench: venv-dev
+	@command -v node >/dev/null && command -v npm >/dev/null || python3 scripts/venv.py requirements-bench.txt

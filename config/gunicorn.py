@@ -3,6 +3,10 @@ How gunicorn serves: a few processes with a few threads each, and never more dat
 
 A thread keeps one connection, so workers × threads is what the web takes of DATABASE_CONNECTIONS_MAX; what is set aside
 for the feed, for commands and for whoever investigates at night is DATABASE_CONNECTIONS_RESERVED.
+
+On a unix socket (BIND=unix:/run/desk/gunicorn.sock) a proxy stands in front, as `deploy/nginx.conf` has it. Then no
+worker takes in more than its threads can serve: what waits, waits in the socket's backlog, in order and for whichever
+worker is free first, and what finds the backlog full is told so by the kernel at once.
 """
 
 from __future__ import annotations
@@ -23,7 +27,8 @@ if TYPE_CHECKING:
 env = environ.Env()
 
 host = env.str("HOST", default="127.0.0.1")
-bind = f"{f'[{host}]' if ':' in host else host}:{env.int('PORT', default=8000)}"
+bind = env.str("BIND", default="") or f"{f'[{host}]' if ':' in host else host}:{env.int('PORT', default=8000)}"
+is_behind_proxy = bind.startswith("unix:")
 worker_class = "gthread"
 workers = env.int("WEB_WORKERS", default=max(2, min(4, os.cpu_count() or 2)))
 threads = env.int("WEB_THREADS", default=8)
@@ -31,8 +36,11 @@ preload_app = False  # connections must not be opened before the fork
 
 graceful_timeout = env.int("REQUEST_DEADLINE_SECONDS", default=30) + 5  # longer than any request may take
 timeout = 60  # a worker that gives no sign of life; requests have a deadline of their own
-keepalive = 75  # longer than a proxy keeps an idle connection to us, so that it never meets one we are closing
-backlog = 1024
+# On TCP longer than a proxy keeps an idle connection to us, so that it never meets one we are closing. On a socket an
+# idle connection would take the place of a waiting request, and a new one costs next to nothing.
+keepalive = 0 if is_behind_proxy else 75
+worker_connections = env.int("WEB_CONNECTIONS", default=threads if is_behind_proxy else 1000)
+backlog = env.int("WEB_BACKLOG", default=256 if is_behind_proxy else 1024)
 
 accesslog = None  # the application writes one line per request
 logconfig_dict = as_dict(env.str("LOG_LEVEL", default="INFO").upper())
@@ -43,7 +51,14 @@ if Path("/dev/shm").is_dir():  # noqa: S108 - memory: a slow disk must not look 
 
 
 def on_starting(_server: Arbiter) -> None:
-    """Refuse to start with more threads than connections, and make the place where workers add up their metrics."""
+    """Refuse to start where it could not be right, and make the place where workers add up their metrics."""
+    if worker_connections < threads:
+        raise SystemExit(f"WEB_CONNECTIONS={worker_connections} would leave some of {threads} threads without work")
+    if is_behind_proxy and not env.bool("TRUST_PROXY_HEADERS", default=False):
+        raise SystemExit(
+            "a unix socket tells nobody's address, so all clients would share one limit: put a proxy in front that "
+            "overwrites X-Forwarded-For, as deploy/nginx.conf does, and set TRUST_PROXY_HEADERS=true"
+        )
     available = env.int("DATABASE_CONNECTIONS_MAX", default=50) - env.int("DATABASE_CONNECTIONS_RESERVED", default=10)
     per_worker = env.int("DATABASE_POOL_SIZE", default=0) or threads
     if workers * per_worker > available:

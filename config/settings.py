@@ -232,7 +232,7 @@ REQUEST_BODY_BYTES_MAX = 64 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * REQUEST_BODY_BYTES_MAX  # the admin's forms; the API's own limit is above
 #: Requests in flight per process before the next one is told to come back, and how long one may have queued in front.
 REQUESTS_IN_FLIGHT_MAX = env.int("REQUESTS_IN_FLIGHT_MAX", default=64)
-QUEUE_SECONDS_MAX = env.int("QUEUE_SECONDS_MAX", default=5)
+QUEUE_SECONDS_MAX = Decimal(env.str("QUEUE_SECONDS_MAX", default="5"))  # parts of a second count too
 IDEMPOTENCY_TTL_SECONDS = env.int("IDEMPOTENCY_TTL_SECONDS", default=3600)
 
 REST_FRAMEWORK: dict[str, Any] = {

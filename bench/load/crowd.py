@@ -15,6 +15,7 @@ MARGIN = Decimal("10000.00")
 #: Wallets funded by one posting: its entries are judged together, so fewer are not safer and more are not faster.
 FUNDED_AT_ONCE = 250
 MADE_AT_ONCE = 2_000
+IDLE_AT_ONCE = 100_000
 TOKEN_LIFETIME = timedelta(days=365)
 
 
@@ -52,28 +53,29 @@ def add_idle_wallets(count: int) -> None:
     """So many more clients with an empty wallet each: what a look-up has to find its way through."""
     from django.db import connection, transaction
 
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = 0")
-        cursor.execute(
-            """
-            INSERT INTO accounts_user (id, email, name, phone, country, password, is_superuser, is_active, is_staff,
-                                       referral_code_entered, created_at, updated_at)
-            SELECT gen_random_uuid(), 'idle-' || n || '@example.com', 'Idle ' || n, NULL, 'GB', '!', false, true,
-                   false, '', now(), now()
-              FROM generate_series(1, %s) n
-            """,
-            [count],
-        )
-        cursor.execute(
-            """
-            INSERT INTO wallets_wallet (id, number, owner_id, environment, kind, currency, balance, held, credit,
-                                        realized_profit, status, deposits_enabled, withdrawals_enabled,
-                                        trading_enabled, verified, version, head, created_at, updated_at)
-            SELECT gen_random_uuid(), 'W' || nextval('wallets_number_seq'), u.id, 'LIVE', 'CASH', 'USD', 0, 0, 0, 0,
-                   'ACTIVE', true, true, true, true, 0, decode(repeat('00', 32), 'hex'), now(), now()
-              FROM accounts_user u WHERE u.email LIKE 'idle-%%'
-            """
-        )
+    for first in range(0, count, IDLE_AT_ONCE):
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 0")
+            cursor.execute(_IDLE_SQL, [first + 1, min(first + IDLE_AT_ONCE, count)])
+        print(f"  {min(first + IDLE_AT_ONCE, count):,} of {count:,} idle wallets", flush=True)
+
+
+_IDLE_SQL = """
+WITH people AS (
+    INSERT INTO accounts_user (id, email, name, phone, country, password, is_superuser, is_active, is_staff,
+                               referral_code_entered, created_at, updated_at)
+    SELECT gen_random_uuid(), 'idle-' || n || '@example.com', 'Idle ' || n, NULL, 'GB', '!', false, true,
+           false, '', now(), now()
+      FROM generate_series(%s, %s) n
+    RETURNING id
+)
+INSERT INTO wallets_wallet (id, number, owner_id, environment, kind, currency, balance, held, credit,
+                            realized_profit, status, deposits_enabled, withdrawals_enabled,
+                            trading_enabled, verified, version, head, created_at, updated_at)
+SELECT gen_random_uuid(), 'W' || nextval('wallets_number_seq'), id, 'LIVE', 'CASH', 'USD', 0, 0, 0, 0,
+       'ACTIVE', true, true, true, true, 0, decode(repeat('00', 32), 'hex'), now(), now()
+  FROM people
+"""
 
 
 def _make(first: int, count: int) -> list[Member]:

@@ -18,7 +18,7 @@ import socket
 import time
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -61,6 +61,7 @@ class Shots:
     statuses: array[int] = field(default_factory=lambda: array("H"))
     processor_seconds: float = 0.0
     unanswered: int = 0
+    began: float = 0.0  # by the monotonic clock: where runs that overlap find each other
     first_refusals: list[bytes] = field(default_factory=list)
 
     def add(self, kind: int, due: float, took: float, status: int) -> None:
@@ -96,9 +97,9 @@ class _Line:
     answer: tuple[int, bytes] = (0, b"")
 
 
-def fire(load: Load, scripts: Sequence[Script]) -> Shots:
+def fire(load: Load, scripts: Sequence[Script], *, on_start: Callable[[], None] | None = None) -> Shots:
     """
-    Connect everybody, then send at the same start from all processes.
+    Connect everybody, then send at the same start from all processes; `on_start` is called when that is set.
 
     :raises RuntimeError: if a process dies, or cannot connect everybody
     """
@@ -118,7 +119,9 @@ def fire(load: Load, scripts: Sequence[Script]) -> Shots:
         gate.wait(timeout=300)  # everybody is connected
         start.value = time.monotonic() + 0.5
         gate.wait(timeout=30)
-        shots = Shots()
+        if on_start is not None:
+            on_start()
+        shots = Shots(began=start.value)
         for pipe in pipes:
             shots.extend(pipe.recv())
     except (EOFError, multiprocessing.context.TimeoutError, OSError) as error:

@@ -74,9 +74,9 @@ class OpenAndClose:
     position: str = ""
 
     def next(self, status: int, body: bytes) -> tuple[int, bytes]:
-        if self.position and status == 200:
+        if self.position and status in range(200, 300):
             self.position = ""
-        elif not self.position and status == 201:
+        elif not self.position and status in range(200, 300):
             found = _POSITION.search(body)
             self.position = found[1].decode() if found else ""
         if self.position:

