@@ -9,7 +9,6 @@ from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.middleware.csrf import CsrfViewMiddleware
 from django_otp.middleware import OTPMiddleware
 
 #: Who acts is told by a token here, and nothing else; the API's document and its reader are pages.
@@ -30,10 +29,6 @@ class ForPages:
 
 class Session(ForPages, SessionMiddleware):
     """The staff's log-in."""
-
-
-class CsrfView(ForPages, CsrfViewMiddleware):
-    """A form is sent from the page that had it."""
 
 
 class Authentication(ForPages, AuthenticationMiddleware):

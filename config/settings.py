@@ -140,8 +140,8 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "core.middleware.BodyLimit",
     "django.middleware.common.CommonMiddleware",
-    "config.middleware.Session",  # Django's own, from here on, but for pages alone
-    "config.middleware.CsrfView",
+    "config.middleware.Session",  # Django's own, as are the next ones, but for pages alone
+    "django.middleware.csrf.CsrfViewMiddleware",
     "config.middleware.Authentication",
     "config.middleware.OTP",
     "config.middleware.Message",

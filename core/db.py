@@ -12,8 +12,8 @@ from enum import Enum
 from typing import Any, ParamSpec, TypeVar
 
 import structlog
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, connections, transaction
 from django.db import Error as DatabaseFault
-from django.db import IntegrityError, connection, transaction
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from core import metrics
@@ -256,8 +256,6 @@ def transaction_serial() -> int:
 
 
 def fetch_all(sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Run one hot statement on a server-binding cursor (prepared after its fifth use) and return its rows."""
-    cursor = connection.prepared_cursor()  # type: ignore[attr-defined]  # our backend, core.postgres
-    cursor.execute(sql, params)
-    rows: list[tuple[Any, ...]] = cursor.fetchall()
+    """Run one hot statement, prepared on the server at its first use, and return its rows."""
+    rows: list[tuple[Any, ...]] = connections[DEFAULT_DB_ALIAS].fetch_all(sql, params)  # type: ignore[attr-defined]
     return rows

@@ -7,12 +7,15 @@ import itertools
 import re
 import select
 import time
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
+import psycopg
 from django.db.backends.postgresql import base
-from django.db.backends.utils import CursorWrapper
 from django.db.utils import InterfaceError, OperationalError
-from psycopg import RawCursor
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
 
 
 class CommitOutcomeUnknown(OperationalError):
@@ -34,28 +37,74 @@ _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(%))")
 
 
 @functools.cache
-def numbered(sql: str) -> tuple[bytes, tuple[str, ...]]:
-    """
-    A statement as the server numbers its parameters (`$1` for `%(owner)s`), and their names in that order.
-
-    psycopg does the same, but keeps what it found only of statements below 4,096 characters and 51 parameters: of a
-    posting it would read every character again each time.
-    """
+def numbered(sql: str) -> tuple[bytes, tuple[str, ...], list[PyFormat]]:
+    """A statement as the server numbers its parameters (`$1` for `%(owner)s`), their names in that order, and text."""
     names: dict[str, int] = {}
 
     def number(placeholder: re.Match[str]) -> str:
         name = placeholder[1]
         return "%" if name is None else f"${names.setdefault(name, len(names) + 1)}"
 
-    return _PLACEHOLDER.sub(number, sql).encode(), tuple(names)
+    text = _PLACEHOLDER.sub(number, sql).encode()
+    return text, tuple(names), [PyFormat.TEXT] * len(names)
 
 
-class PreparedCursor(RawCursor[tuple[Any, ...]]):
-    """For statements that are constants of ours, with named parameters: bound, and soon prepared, on the server."""
+class _Said(NamedTuple):
+    """What Django's query log asks a cursor for."""
 
-    def execute(self, query: Any, params: Any = None, **options: Any) -> PreparedCursor:
-        text, names = numbered(query)
-        return super().execute(text, [params[name] for name in names], **options)
+    query: bytes
+
+
+class Statements:
+    """
+    Runs a connection's hot statements: constants of ours with named parameters, each prepared at its first use.
+
+    One call into libpq sends, waits without the interpreter's lock, and receives; psycopg's own cursor, which can also
+    be interrupted, streamed and pipelined, takes two and a half times the processor for it. What a parameter is, the
+    statement says by a cast or by where it stands, so that one plan serves whatever the values are.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
+        self.wire = connection.pgconn
+        self.known: dict[str, tuple[bytes, Transformer]] = {}
+        self.rows: list[tuple[Any, ...]] = []
+        self._query: _Said | None = None
+
+    def execute(self, sql: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """:raises psycopg.Error: as psycopg's own cursors do"""
+        text, names, formats = numbered(sql)
+        self._query = _Said(text)
+        if not self.connection.autocommit and self.wire.transaction_status == TransactionStatus.IDLE:
+            self._checked(self.wire.exec_(b"BEGIN"))
+        name, transformer = self.known.get(sql) or self._prepare(sql, text)
+        values = transformer.dump_sequence([params[name] for name in names], formats)
+        result = self.wire.exec_prepared(name, values) if name else self.wire.exec_params(text, values)
+        self._checked(result)
+        transformer.set_pgresult(result)
+        self.rows = transformer.load_rows(0, result.ntuples, tuple)
+        return self.rows
+
+    def _prepare(self, sql: str, text: bytes) -> tuple[bytes, Transformer]:
+        name = b""
+        if self.connection.prepare_threshold is not None:  # behind PgBouncer the next transaction has another session
+            name = b"desk_%d" % len(self.known)
+            self._checked(self.wire.prepare(name, text))
+        self.known[sql] = name, Transformer(self.connection)
+        return self.known[sql]
+
+    def _checked(self, result: PGresult) -> None:
+        if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+            return
+        if result.error_field(DiagnosticField.SQLSTATE) is None:  # nobody answered
+            raise psycopg.OperationalError(result.get_error_message())
+        raise psycopg.errors.error_from_result(result)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return self.rows
+
+    def close(self) -> None:
+        """What Django's cursors do when they are left; the statements stay prepared."""
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -63,7 +112,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     #: Names this connection's newest transaction; no two transactions of a process share one, on whatever connection.
     transaction_serial = 0
-    kept_cursor: PreparedCursor | None = None
+    statements: Statements | None = None
     asked_at = 0.0
 
     def set_autocommit(self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False) -> None:
@@ -101,18 +150,25 @@ class DatabaseWrapper(base.DatabaseWrapper):
         poll.register(self.connection.fileno(), select.POLLIN)
         return bool(poll.poll(0))
 
-    def prepared_cursor(self) -> CursorWrapper:
-        """
-        The connection's cursor that binds on the server: psycopg prepares a statement that it sees for the fifth time.
-
-        It passes through Django's execute wrappers and query log like any other cursor. There is one of it, kept, so
-        what it fetched is read before it executes again.
-        """
+    def fetch_all(self, sql: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run one hot statement, through Django's execute wrappers and into its query log like any other."""
         self.close_if_health_check_failed()
         self.ensure_connection()
-        kept = self.kept_cursor
+        kept = self.statements
         if kept is None or kept.connection is not self.connection:
+            kept = self.statements = Statements(self.connection)
+        if self.queries_logged:
+            logged: Any = self._prepare_cursor(kept)  # type: ignore[attr-defined]  # the stubs leave it out
+            logged.execute(sql, params)
+            return kept.rows
+
+        def execute(sql: str, params: Any, _many: bool, _context: Any) -> Any:
             with self.wrap_database_errors:
-                kept = self.kept_cursor = PreparedCursor(self.connection)
-        prepared: CursorWrapper = self._prepare_cursor(kept)  # type: ignore[attr-defined]  # the stubs leave it out
-        return prepared
+                return kept.execute(sql, params)
+
+        self.validate_no_broken_transaction()
+        run: Callable[..., Any] = execute
+        for wrapper in reversed(self.execute_wrappers):
+            run = functools.partial(wrapper, run)
+        rows: list[tuple[Any, ...]] = run(sql, params, False, {"connection": self, "cursor": kept})
+        return rows

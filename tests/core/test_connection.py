@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from decimal import Decimal
 from typing import Any
 
 import psycopg
 import pytest
+from django.db import DataError, close_old_connections, connection
 from django.db import Error as DatabaseFault
-from django.db import close_old_connections, connection
 from django.test import Client
+from django.utils import timezone
 
 from core import db
+from core.ids import uuid7
 from core.postgres.base import ASK_EVERY_SECONDS, numbered
 from tests.database import Clone
 from tests.wallets.test_round_trips import round_trips
@@ -80,9 +84,54 @@ def test_what_was_fetched_stays_when_the_cursor_is_used_again(committed_db: Clon
     assert (first, second) == ([(1,), (2,), (3,)], [(4,), (5,)])
 
 
+def test_other_threads_work_while_a_statement_waits(committed_db: Clone) -> None:
+    turns = 0
+    is_over = threading.Event()
+
+    def work() -> None:
+        nonlocal turns
+        while not is_over.wait(0.001):
+            turns += 1
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    db.fetch_all("SELECT pg_sleep(%(seconds)s::float8)", {"seconds": 0.5})
+    is_over.set()
+    thread.join()
+    assert turns > 50
+
+
+def test_a_refused_statement_says_why_and_leaves_the_connection_usable(committed_db: Clone) -> None:
+    for _ in range(2):  # when it is prepared, and afterwards
+        with pytest.raises(DataError) as refused:
+            db.fetch_all("SELECT 1 / %(number)s::int", {"number": 0})
+        assert db.sqlstate(refused.value) == "22012"
+        assert ask() == 42
+
+
+def test_one_plan_serves_whatever_the_values_are(committed_db: Clone) -> None:
+    sql = "SELECT %(amount)s::numeric, %(when)s::timestamptz, %(ids)s::uuid[], %(data)s::bytea"
+    now, some = timezone.now(), uuid7()
+    for values in ((Decimal("1.50"), now, [some], b"\x00\xff"), (None, None, [], None), (7, None, None, b"")):
+        params = dict(zip(("amount", "when", "ids", "data"), values, strict=True))
+        assert db.fetch_all(sql, params) == [values]
+    ((count,),) = db.fetch_all(
+        "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE %(what)s::text",
+        {"what": "SELECT $1::numeric, $2::timestamptz%"},
+    )
+    assert count == 1
+
+
+def test_without_sessions_nothing_is_prepared(committed_db: Clone) -> None:
+    connection.ensure_connection()
+    connection.connection.prepare_threshold = None  # as behind PgBouncer
+    assert ask() == 42
+    assert db.fetch_all("SELECT count(*) FROM pg_prepared_statements", {}) == [(0,)]
+
+
 def test_parameters_are_numbered_in_the_order_they_are_met() -> None:
     sql = "SELECT %(b)s::text, %(a)s::text, %(b)s::text LIKE '100%%'"
-    assert numbered(sql) == (b"SELECT $1::text, $2::text, $1::text LIKE '100%'", ("b", "a"))
+    assert numbered(sql)[:2] == (b"SELECT $1::text, $2::text, $1::text LIKE '100%'", ("b", "a"))
 
 
 def test_a_parameter_that_is_missing_is_named(committed_db: Clone) -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from django.utils import timezone
 
+from trading import selectors
 from trading.models import Instrument, Quote, TradingSession
 from trading.services import instruments, quotes
 from trading.services.quotes import NewQuote, Recorded
@@ -47,6 +48,7 @@ def open_market() -> Push:
     """Load the instruments, quote them, and return the function that moves prices."""
     instruments.load_instruments()
     push(**PRICES)
+    selectors.market(timezone.now())  # a desk that has been up for a while knows its terms
     return push
 
 

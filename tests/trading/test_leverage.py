@@ -201,7 +201,6 @@ def test_a_jurisdiction_has_one_cap_for_a_group_and_it_is_a_leverage(market: Pus
 
 
 def test_the_caps_ride_along_with_the_prices(market: Push) -> None:
-    selectors.market(timezone.now())  # has the terms read, once
     with CaptureQueriesContext(connection) as queries:
         now = selectors.market(timezone.now())
     assert len(queries) == 1
