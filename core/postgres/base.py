@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import psycopg
 from django.db.backends.postgresql import base
 from django.db.utils import InterfaceError, OperationalError
+from psycopg.abc import Transformer as Adapting
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
@@ -67,9 +68,17 @@ class Statements:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self.connection = connection
         self.wire = connection.pgconn
-        self.known: dict[str, tuple[bytes, Transformer]] = {}
+        self.known: dict[str, tuple[bytes, Adapting]] = {}
         self.rows: list[tuple[Any, ...]] = []
         self._query: _Said | None = None
+
+    @classmethod
+    def of(cls, connection: psycopg.Connection[Any]) -> Statements:
+        """Those of this session: a pool lends it to one request after another, and what was prepared stays prepared."""
+        kept: Statements | None = vars(connection).get("statements")
+        if kept is None:
+            kept = vars(connection)["statements"] = cls(connection)
+        return kept
 
     def execute(self, sql: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """:raises psycopg.Error: as psycopg's own cursors do"""
@@ -78,14 +87,14 @@ class Statements:
         if not self.connection.autocommit and self.wire.transaction_status == TransactionStatus.IDLE:
             self._checked(self.wire.exec_(b"BEGIN"))
         name, transformer = self.known.get(sql) or self._prepare(sql, text)
-        values = transformer.dump_sequence([params[name] for name in names], formats)
+        values: Any = transformer.dump_sequence([params[name] for name in names], formats)  # its types forget NULL
         result = self.wire.exec_prepared(name, values) if name else self.wire.exec_params(text, values)
         self._checked(result)
         transformer.set_pgresult(result)
         self.rows = transformer.load_rows(0, result.ntuples, tuple)
         return self.rows
 
-    def _prepare(self, sql: str, text: bytes) -> tuple[bytes, Transformer]:
+    def _prepare(self, sql: str, text: bytes) -> tuple[bytes, Adapting]:
         name = b""
         if self.connection.prepare_threshold is not None:  # behind PgBouncer the next transaction has another session
             name = b"desk_%d" % len(self.known)
@@ -112,7 +121,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     #: Names this connection's newest transaction; no two transactions of a process share one, on whatever connection.
     transaction_serial = 0
-    statements: Statements | None = None
     asked_at = 0.0
 
     def set_autocommit(self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False) -> None:
@@ -154,9 +162,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Run one hot statement, through Django's execute wrappers and into its query log like any other."""
         self.close_if_health_check_failed()
         self.ensure_connection()
-        kept = self.statements
-        if kept is None or kept.connection is not self.connection:
-            kept = self.statements = Statements(self.connection)
+        kept = Statements.of(self.connection)
         if self.queries_logged:
             logged: Any = self._prepare_cursor(kept)  # type: ignore[attr-defined]  # the stubs leave it out
             logged.execute(sql, params)

@@ -112,6 +112,7 @@ def test_a_refused_statement_says_why_and_leaves_the_connection_usable(committed
 def test_one_plan_serves_whatever_the_values_are(committed_db: Clone) -> None:
     sql = "SELECT %(amount)s::numeric, %(when)s::timestamptz, %(ids)s::uuid[], %(data)s::bytea"
     now, some = timezone.now(), uuid7()
+    values: tuple[Any, ...]
     for values in ((Decimal("1.50"), now, [some], b"\x00\xff"), (None, None, [], None), (7, None, None, b"")):
         params = dict(zip(("amount", "when", "ids", "data"), values, strict=True))
         assert db.fetch_all(sql, params) == [values]
@@ -120,6 +121,17 @@ def test_one_plan_serves_whatever_the_values_are(committed_db: Clone) -> None:
         {"what": "SELECT $1::numeric, $2::timestamptz%"},
     )
     assert count == 1
+
+
+def test_a_session_that_is_lent_again_knows_what_was_prepared(committed_db: Clone) -> None:
+    ask()
+    lent = connection.connection
+    connection.connection = None  # as a pool takes it back
+    connection.ensure_connection()
+    ask()
+    other, connection.connection = connection.connection, lent
+    other.close()
+    assert round_trips(ask) == 1
 
 
 def test_without_sessions_nothing_is_prepared(committed_db: Clone) -> None:
