@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import heapq
 import multiprocessing
+import multiprocessing.connection
 import re
 import resource
 import select
 import socket
+import threading
 import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from bench.load.scripts import Script
 
@@ -115,6 +118,7 @@ def fire(load: Load, scripts: Sequence[Script], *, on_start: Callable[[], None] 
         theirs.close()
         pipes.append(ours)
         workers.append(worker)
+    threading.Thread(target=_abort_if_one_ends, args=(gate, workers), daemon=True).start()
     try:
         gate.wait(timeout=300)  # everybody is connected
         start.value = time.monotonic() + 0.5
@@ -131,6 +135,12 @@ def fire(load: Load, scripts: Sequence[Script], *, on_start: Callable[[], None] 
             worker.join(timeout=10)
             worker.kill()
     return shots
+
+
+def _abort_if_one_ends(gate: Any, workers: Sequence[Any]) -> None:
+    """Nobody waits at the gate for a process that died on its way there; afterwards it has no meaning."""
+    multiprocessing.connection.wait([worker.sentinel for worker in workers])
+    gate.abort()
 
 
 def _work(load, scripts, index, gate, start, pipe) -> None:  # type: ignore[no-untyped-def]  # spawn's own types are private
