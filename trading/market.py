@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from uuid import UUID
 
 from trading import margin, sessions
@@ -25,7 +26,7 @@ class NewQuote:
     quoted_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tick:
     """
     One instrument's latest price, where it came from and when we got it.
@@ -41,7 +42,7 @@ class Tick:
     sequence: int
     batch: int = 0
 
-    @property
+    @cached_property
     def price(self) -> Price:
         return Price(self.bid, self.ask)
 
