@@ -53,6 +53,7 @@ def take(*, read_only: bool = True) -> None:
         cursor.execute(
             "SELECT set_config('statement_timeout', '0', true),"
             " set_config('idle_in_transaction_session_timeout', %s, true),"
+            " set_config('enable_seqscan', 'on', true),"
             " set_config('enable_nestloop', 'off', true)",
             [f"{IDLE_SECONDS_MAX}s"],
         )
