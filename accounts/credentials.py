@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import Any, NewType
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
@@ -184,6 +185,22 @@ SELECT id, owner_id, scopes, addresses, expires_at, revoked_at, coalesce(last_us
  WHERE digest = %(digest)s::bytea
 """
 
+# The same, and one attempt of its owner counted on the way: the sooner one statement than two that each commit. A token
+# that opens nothing counts nothing.
+_FIND_AND_COUNT_SQL = f"""
+WITH token AS MATERIALIZED (
+    SELECT id, owner_id, scopes, addresses, expires_at, revoked_at, coalesce(last_used_at, created_at) AS used_at
+      FROM accounts_apitoken
+     WHERE digest = %(digest)s::bytea
+), attempt AS MATERIALIZED (
+    SELECT {throttling.OWNER_KEY_SQL.format(owner="owner_id")} AS key
+      FROM token
+     WHERE revoked_at IS NULL AND expires_at > %(now)s::timestamptz
+       AND used_at + %(idle)s::interval > %(now)s::timestamptz
+), {throttling.TAKEN_SQL}
+SELECT token.*, {throttling.OUTCOME_SQL} FROM token
+"""  # noqa: S608 - all of it is our own
+
 # SKIP LOCKED: a request never waits to say that it was here. Whoever holds the row is revoking the token or saying the
 # same.
 _TOUCH_SQL = """
@@ -196,10 +213,27 @@ RETURNING id
 def find_token(text: str) -> StoredToken | None:
     """The token with this secret, whatever its state; one indexed query."""
     rows: list[Any] = db.fetch_all(_FIND_SQL, {"digest": token_digest(text)})
+    return _stored(*rows[0]) if rows else None
+
+
+def find_token_and_count(
+    text: str, scope: str, *, now: datetime
+) -> tuple[StoredToken | None, tuple[bool, datetime | None]]:
+    """
+    The token, and what became of one attempt of its owner in a scope of `core.throttling`, for `throttling.judge`.
+
+    Nothing is counted for a token that is revoked or has run out.
+    """
+    params = {"digest": token_digest(text), "idle": settings.TOKEN_IDLE_LIFETIME}
+    rows: list[Any] = db.fetch_all(_FIND_AND_COUNT_SQL, params | throttling.counting(scope, now=now))
     if not rows:
-        return None
-    id_, owner, scopes, addresses, expires_at, revoked_at, last_used_at = rows[0]
-    return StoredToken(id_, owner, frozenset(scopes), tuple(addresses), expires_at, revoked_at, last_used_at)
+        return None, (False, None)
+    *facts, let_through, tokens_at = rows[0]
+    return _stored(*facts), (let_through, tokens_at)
+
+
+def _stored(id_: UUID, owner: UUID, scopes: list[str], addresses: list[str], *moments: Any) -> StoredToken:
+    return StoredToken(id_, owner, frozenset(scopes), tuple(addresses), *moments)
 
 
 def touch_token(token: StoredToken, *, now: datetime) -> None:

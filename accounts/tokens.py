@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -16,6 +17,7 @@ from rest_framework.request import Request
 from accounts import credentials
 from accounts.models import User
 from core.api.requests import client_address
+from core.api.throttles import COUNTED, Outcome, counted_scope, is_counted_by_owner
 from core.errors import DomainError
 
 #: A token's use is noted no more often than this. The note is one more statement in one request out of the many that
@@ -87,10 +89,10 @@ class BearerAuthentication(BaseAuthentication):
         scheme, _, text = header.partition(" ")
         if scheme.lower() != "bearer" or credentials.TOKEN.match(text) is None:
             raise TokenInvalid
-        token = credentials.find_token(text)
+        now = timezone.now()
+        token = _find(request, text, now)
         if token is None or token.revoked_at is not None:
             raise TokenInvalid
-        now = timezone.now()
         if now >= token.expires_at or now >= token.last_used_at + settings.TOKEN_IDLE_LIFETIME:
             raise TokenExpired
         if token.addresses and not is_within(client_address(request), token.addresses):
@@ -101,6 +103,18 @@ class BearerAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="desk"'
+
+
+def _find(request: Request, text: str, now: datetime) -> credentials.StoredToken | None:
+    """The token; where the view counts requests per person, this one is counted by the same statement."""
+    context: dict[str, Any] = request.parser_context or {}
+    view = context.get("view")
+    scope = counted_scope(request, view)
+    if scope is None or not is_counted_by_owner(view):
+        return credentials.find_token(text)
+    token, counted = credentials.find_token_and_count(text, scope, now=now)
+    setattr(request, COUNTED, Outcome(*counted, now))
+    return token
 
 
 def is_within(address: str | None, networks: tuple[str, ...]) -> bool:

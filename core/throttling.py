@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import math
 from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -30,20 +32,32 @@ class RateLimited(DomainError):
 # The generic cell rate algorithm. A bucket is one timestamp: when the attempts so far would have been spread evenly.
 # An attempt moves it by one interval and is refused when it would stand more than a period ahead of now. Refused
 # attempts write nothing, so hammering neither costs a row version nor lengthens the wait.
-_TAKE_SQL = """
-WITH taken AS (
+TAKEN_SQL = """
+taken AS (
     INSERT INTO core_throttlewindow AS bucket (key, tokens_at)
-    VALUES (%(key)s::bytea, %(now)s::timestamptz + %(interval)s::interval)
+    SELECT attempt.key, %(now)s::timestamptz + %(interval)s::interval FROM attempt
     ON CONFLICT (key) DO UPDATE
        SET tokens_at = greatest(bucket.tokens_at, %(now)s::timestamptz) + %(interval)s::interval
      WHERE greatest(bucket.tokens_at, %(now)s::timestamptz) + %(interval)s::interval
            <= %(now)s::timestamptz + %(period)s::interval
     RETURNING tokens_at
 )
+"""
+_TAKE_SQL = f"""
+WITH attempt AS (SELECT %(key)s::bytea AS key), {TAKEN_SQL}
 SELECT true, tokens_at FROM taken
 UNION ALL
 SELECT false, tokens_at FROM core_throttlewindow
  WHERE key = %(key)s::bytea AND NOT EXISTS (SELECT FROM taken)
+"""  # noqa: S608 - all of it is our own
+
+#: For a look-up that finds out who is asking and counts the attempt in the same breath. It names `attempt` before, with
+#: the `key` of `OWNER_KEY_SQL` where somebody counts; `TAKEN_SQL` follows, and `OUTCOME_SQL` selects what became of it.
+OWNER_KEY_SQL = "sha256(%(bucket)s::bytea || convert_to({owner}::text, 'UTF8'))"
+OUTCOME_SQL = """
+EXISTS (SELECT FROM taken),
+coalesce((SELECT tokens_at FROM taken),
+         (SELECT known.tokens_at FROM core_throttlewindow known JOIN attempt ON attempt.key = known.key))
 """
 
 _PEEK_SQL = "SELECT tokens_at FROM core_throttlewindow WHERE key = %(key)s::bytea"
@@ -74,14 +88,39 @@ def throttle(scope: str, *ident: str, now: datetime | None = None) -> None:
     :raises RateLimited: with the seconds until the next attempt would be let through
     """
     now = now or timezone.now()
+    rows = db.fetch_all(_TAKE_SQL, {"key": frame(scope, *ident)} | _spread(scope, now))
+    judge(scope, *(rows[0] if rows else (False, None)), now=now)
+
+
+def counting(scope: str, *, now: datetime) -> dict[str, Any]:
+    """The parameters of `TAKEN_SQL` and `OWNER_KEY_SQL`, which count for an owner as `throttle(scope, owner)` does."""
+    return {"bucket": _owner_prefix(scope)} | _spread(scope, now)
+
+
+def judge(scope: str, let_through: bool, tokens_at: datetime | None, *, now: datetime) -> None:
+    """
+    Say no to an attempt that was counted and not let through; `tokens_at` is where its bucket stands.
+
+    :raises RateLimited: with the seconds until the next attempt would be let through
+    """
+    if let_through:
+        return
     period, interval = _rate(scope)
-    params = {"key": frame(scope, *ident), "now": now, "interval": interval, "period": period}
-    rows = db.fetch_all(_TAKE_SQL, params)
-    if not rows:  # someone else made the row between our snapshot and our insert, and filled it
+    if tokens_at is None:  # someone else made the row between our snapshot and our insert, and filled it
         raise RateLimited(retry_after=max(1, math.ceil(interval.total_seconds())))
-    let_through, tokens_at = rows[0]
-    if not let_through:
-        _refuse(tokens_at, period, interval, now)
+    _refuse(tokens_at, period, interval, now)
+
+
+def _spread(scope: str, now: datetime) -> dict[str, Any]:
+    period, interval = _rate(scope)
+    return {"now": now, "interval": interval, "period": period}
+
+
+@functools.cache
+def _owner_prefix(scope: str) -> bytes:
+    """What `frame(scope, owner)` digests before the owner's 36 characters."""
+    data = scope.encode()
+    return len(data).to_bytes(4, "big") + data + len(str(UUID(int=0))).to_bytes(4, "big")
 
 
 def peek(scope: str, *ident: str, now: datetime | None = None) -> None:

@@ -19,7 +19,8 @@ from rest_framework.request import Request
 from accounts import credentials, tokens
 from accounts.models import ApiToken
 from accounts.services import sessions
-from core.models import AuditEvent
+from core import throttling
+from core.models import AuditEvent, ThrottleWindow
 from tests import cast
 from tests.accounts.crowd import together
 from tests.accounts.problems import body, fields, outcome
@@ -273,6 +274,36 @@ def test_making_many_is_throttled(db: None, settings: Settings) -> None:
     settings.THROTTLES = settings.THROTTLES | {"token": "2/m"}
     alice = cast.alice()
     assert [make(alice).status_code for _ in range(3)] == [201, 201, 429]
+
+
+def test_counts_its_owners_attempt_in_the_bucket_that_everything_counts_in(db: None, settings: Settings) -> None:
+    settings.THROTTLES = settings.THROTTLES | {"token": "3/h"}
+    alice = cast.alice()
+    throttling.throttle("token", str(alice.user.id))
+    made = [alice.api.post(TOKENS, {"name": f"Token {place}", "scopes": ["read"]}, format="json") for place in range(3)]
+    assert [answer.status_code for answer in made] == [201, 201, 429]
+    assert body(made[2])["code"] == "RATE_LIMITED"
+    with pytest.raises(throttling.RateLimited):
+        throttling.throttle("token", str(alice.user.id))
+    assert ApiToken.objects.filter(owner_id=alice.user.id, name__startswith="Token").count() == 2
+
+
+@pytest.mark.parametrize("state", ["revoked", "past its end", "unused for too long"])
+def test_counts_nothing_once_it_opens_nothing(db: None, state: str) -> None:
+    alice, now = cast.alice(), timezone.now()
+    match state:
+        case "revoked":
+            ApiToken.objects.filter(pk=row(alice).pk).update(revoked_at=now)
+        case "past its end":
+            ApiToken.objects.filter(pk=row(alice).pk).update(expires_at=now)
+        case _:
+            ApiToken.objects.filter(pk=row(alice).pk).update(last_used_at=now - desk_settings.TOKEN_IDLE_LIFETIME)
+    before = ThrottleWindow.objects.count()
+    answer = alice.api.post(TOKENS, {"name": "Another", "scopes": ["read"]}, format="json")
+    assert answer.status_code == 401
+    assert body(answer)["code"] in {"TOKEN_INVALID", "TOKEN_EXPIRED"}
+    assert ThrottleWindow.objects.count() == before
+    assert not ApiToken.objects.filter(name="Another").exists()
 
 
 def test_is_dead_the_moment_it_is_revoked(db: None) -> None:

@@ -17,9 +17,9 @@ from tests.wallets.calls import transfer
 
 ROUND_TRIPS_MAX = 9
 
-#: What a transfer costs today, all of it: token, throttle, BEGIN, key, locks, posting with the key's answer and the
-#: transfer's row, COMMIT. (Every few seconds a kept connection is asked whether it is still there.)
-ROUND_TRIPS = 7
+#: What a transfer costs today, all of it: token (which counts the attempt as well), BEGIN, key, locks, posting with the
+#: key's answer and the transfer's row, COMMIT. (Now and then a kept connection is asked whether it is there.)
+ROUND_TRIPS = 6
 
 #: psycopg prepares a statement when it sees it for the fifth time, which costs a trip of its own that once.
 WARM_UP = 7
