@@ -47,8 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
 def operations() -> dict[str, Callable[[int], None]]:
     """What is measured, by name: each does one request on behalf of one of the clients."""
     from django.conf import settings
-    from django.core.wsgi import get_wsgi_application
 
+    from config.wsgi import application as desk
     from tests.cast import make_client
     from tests.trading import prices
 
@@ -56,7 +56,6 @@ def operations() -> dict[str, Callable[[int], None]]:
     settings.ALLOWED_HOSTS, settings.SECURE_SSL_REDIRECT = ["*"], False
     push = prices.open_market()
     clients = [make_client(margin=Decimal(100_000)) for _ in range(CLIENTS)]
-    desk = get_wsgi_application()
     opened: list[str] = []
 
     def transfer(turn: int) -> None:

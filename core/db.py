@@ -243,15 +243,19 @@ def _keep_deadline(execute: Callable[..., Any], sql: Any, params: Any, many: boo
         return execute(sql, params, many, context)
 
 
+_OUTSIDE = "this changes money and runs only inside the caller's transaction"
+
+
 def require_transaction() -> None:
     """Assert that the caller owns a transaction: every building block that locks or writes calls this first."""
-    assert connection.in_atomic_block, "this changes money and runs only inside the caller's transaction"
+    assert connection.in_atomic_block, _OUTSIDE
 
 
 def transaction_serial() -> int:
     """The name of the caller's transaction, different from that of every other: what was locked in it is locked now."""
-    require_transaction()
-    serial: int = connection.transaction_serial  # type: ignore[attr-defined]  # our backend, core.postgres
+    here: Any = connections[DEFAULT_DB_ALIAS]  # looked up once: `connection` would look it up for each attribute
+    assert here.in_atomic_block, _OUTSIDE
+    serial: int = here.transaction_serial
     return serial
 
 

@@ -122,8 +122,14 @@ class Internal(DomainError):
     status = 500
 
 
+#: What JSON carries as it is; asked first, since most values are.
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
 def plain(value: Any) -> Any:
     """A value as JSON may carry it: amounts, ids and UTC moments as strings, never a float."""
+    if value.__class__ in _PLAIN:
+        return value
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, UUID):

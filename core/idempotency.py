@@ -154,6 +154,8 @@ def canonical(value: Any) -> str:
 
 
 def _canonical(value: Any) -> Any:
+    if value.__class__ is str:
+        return value
     if isinstance(value, Decimal):
         return format(value.normalize() if value else Decimal(0), "f")
     if isinstance(value, datetime):

@@ -49,9 +49,8 @@ def derived_uuid7(*parts: str) -> UUID:
 
 def frame(*parts: str) -> bytes:
     """SHA-256 over length-framed parts: no two different lists of parts have one digest."""
-    hasher = sha256()
+    framed = b""
     for part in parts:
         data = part.encode()
-        hasher.update(len(data).to_bytes(4, "big"))
-        hasher.update(data)
-    return hasher.digest()
+        framed += len(data).to_bytes(4, "big") + data
+    return sha256(framed).digest()

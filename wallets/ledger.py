@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from hashlib import sha256
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -460,6 +461,9 @@ def settle(  # noqa: PLR0913 - as `post`
     return None, None if answer is None else answer(None)
 
 
+_FACTS = attrgetter(*(field.name for field in fields(LockedWallet)))
+
+
 @dataclass(slots=True)
 class _Built:
     before: list[LockedWallet]
@@ -472,7 +476,9 @@ def _build(legs: Sequence[Leg], *, owner: UUID, transaction: UUID, now: datetime
     touched = {leg.wallet.id: leg.wallet for leg in legs if isinstance(leg.wallet, LockedWallet)}
     _require_locked(touched.values())
     assert held.keys() <= touched.keys(), "holds are set on wallets that the posting locked and moves"
-    after = {id_: replace(wallet, held=held.get(id_, wallet.held)) for id_, wallet in touched.items()}
+    after = {id_: LockedWallet(*_FACTS(wallet)) for id_, wallet in touched.items()}
+    for id_, promised in held.items():
+        after[id_].held = promised
     params: dict[str, object] = {}
     for place, leg in enumerate(legs):
         wallet = after.get(leg.wallet.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -112,8 +113,13 @@ def client_address(request: Request | HttpRequest) -> str | None:
     text = request.META.get("REMOTE_ADDR", "")
     if settings.TRUST_PROXY_HEADERS and "HTTP_X_FORWARDED_FOR" in request.META:
         text = request.META["HTTP_X_FORWARDED_FOR"].rpartition(",")[2]
+    return _canonical_address(text.strip())
+
+
+@lru_cache(maxsize=4096)
+def _canonical_address(text: str) -> str | None:
     try:
-        address = ipaddress.ip_address(text.strip())
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
     mapped = getattr(address, "ipv4_mapped", None)

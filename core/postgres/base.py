@@ -78,6 +78,7 @@ class Statements:
         kept: Statements | None = vars(connection).get("statements")
         if kept is None:
             kept = vars(connection)["statements"] = cls(connection)
+            vars(connection)["commit"] = kept.commit  # one call as well, instead of psycopg's generator
         return kept
 
     def execute(self, sql: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -101,6 +102,11 @@ class Statements:
             self._checked(self.wire.prepare(name, text))
         self.known[sql] = name, Transformer(self.connection)
         return self.known[sql]
+
+    def commit(self) -> None:
+        """:raises psycopg.Error: as psycopg's own commit does"""
+        if self.wire.transaction_status != TransactionStatus.IDLE:
+            self._checked(self.wire.exec_(b"COMMIT"))
 
     def _checked(self, result: PGresult) -> None:
         if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
@@ -161,7 +167,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def fetch_all(self, sql: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run one hot statement, through Django's execute wrappers and into its query log like any other."""
         self.close_if_health_check_failed()
-        self.ensure_connection()
+        if self.connection is None:
+            self.ensure_connection()
         kept = Statements.of(self.connection)
         if self.queries_logged:
             logged: Any = self._prepare_cursor(kept)  # type: ignore[attr-defined]  # the stubs leave it out
@@ -169,8 +176,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return kept.rows
 
         def execute(sql: str, params: Any, _many: bool, _context: Any) -> Any:
-            with self.wrap_database_errors:
+            try:
                 return kept.execute(sql, params)
+            except psycopg.Error:
+                with self.wrap_database_errors:  # entered only now: most statements have no error to wrap
+                    raise
 
         self.validate_no_broken_transaction()
         run: Callable[..., Any] = execute
