@@ -6,8 +6,8 @@ pgbench: what is the same in every transfer stays a parameter with its recorded 
 becomes an expression, or a value that an earlier statement returned. Where the script then differs from the desk:
 
 - The client's arithmetic is left to SQL: ids by `uuidv7()`, balances and versions from the locked rows.
-- A token's digest, a throttle's key and an idempotency key's digest are the SHA-256 of a number. A link in a wallet's
-  chain is the SHA-256 of the link before it and a number, so the chain does not verify; all else does.
+- A token's and an idempotency key's digest are the SHA-256 of a number. A link in a wallet's chain is the SHA-256 of
+  the link before it and a number, so the chain does not verify; all else does.
 - The answer stored under the key and the request's id are the recorded ones each time.
 - The lock's two rows come back as one, since pgbench keeps values of one row.
 - Without the health check of a kept connection, which asks nothing.
@@ -86,8 +86,7 @@ class Step:
 
 _CALLER = f"SELECT owner_id AS token_owner_id FROM accounts_apitoken WHERE digest = {_PLACE}"  # noqa: S608 - ours
 STEPS = (
-    Step("token", "FROM accounts_apitoken", {"digest": _PLACE}, {}, keeps=True),
-    Step("throttle", "INTO core_throttlewindow", {"key": _PLACE} | _NOW, {}),
+    Step("token", "FROM accounts_apitoken", {"digest": _PLACE} | _NOW, {}, keeps=True),
     Step(
         "claim",
         "pg_try_advisory_xact_lock",
