@@ -1,7 +1,7 @@
 """
 The headline, shown: 33,000 open connections that each send one transfer a minute, on a handful of database connections.
 
-    python -m bench.promise [--members 33000] [--minutes 5] [--overload 30] [--workers 2] [--threads 8]
+    python -m bench.promise [--members 33000] [--minutes 5] [--overload 30] [--workers 2] [--threads 4]
 
 A durable PostgreSQL, gunicorn on a unix socket and nginx with `deploy/nginx.conf` serve; every member has a wallet and
 a connection of their own. First the promise, then what the desk can do at most, then twice that while the 33,000 go on,
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=int, default=MINUTES, help="How long the promise is put to the test.")
     parser.add_argument("--overload", type=float, default=OVERLOAD_SECONDS, help="Seconds of twice the capacity.")
     parser.add_argument("--workers", type=int, default=2, help="Processes of gunicorn.")
-    parser.add_argument("--threads", type=int, default=8, help="Threads of each, with a database connection each.")
+    parser.add_argument("--threads", type=int, default=4, help="Threads of each, with a database connection each.")
     chosen = parser.parse_args(arguments)
     raise_descriptors(-(-chosen.members // 2) + STRANGERS)
     found = show(chosen)

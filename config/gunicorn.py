@@ -11,7 +11,9 @@ worker is free first, and what finds the backlog full is told so by the kernel a
 
 from __future__ import annotations
 
+import gc
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,10 @@ is_behind_proxy = bind.startswith("unix:")
 worker_class = "gthread"
 workers = env.int("WEB_WORKERS", default=max(2, min(4, os.cpu_count() or 2)))
 threads = env.int("WEB_THREADS", default=8)
+# A process runs Python on one processor at a time, and its threads hand that right from one processor to the other,
+# with cold caches each time. Where the machine is ours, each process keeps to one; where others use the same machine
+# they might have chosen the same one, so it has to be asked for.
+pins_processors = env.bool("WEB_PIN_PROCESSORS", default=False) and hasattr(os, "sched_setaffinity")
 preload_app = False  # connections must not be opened before the fork
 
 graceful_timeout = env.int("REQUEST_DEADLINE_SECONDS", default=30) + 5  # longer than any request may take
@@ -68,6 +74,24 @@ def on_starting(_server: Arbiter) -> None:
         )
     if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         Path(directory).mkdir(parents=True, exist_ok=True)
+
+
+def pre_fork(server: Arbiter, worker: Worker) -> None:
+    """The processor that the fewest workers have is the new one's."""
+    if pins_processors:
+        taken = Counter(other.processor for other in server.WORKERS.values())
+        worker.processor = min(sorted(os.sched_getaffinity(0)), key=lambda processor: taken[processor])
+
+
+def post_fork(_server: Arbiter, worker: Worker) -> None:
+    if pins_processors:
+        os.sched_setaffinity(0, {worker.processor})
+
+
+def post_worker_init(_worker: Worker) -> None:
+    """What was loaded stays: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def child_exit(_server: Arbiter, worker: Worker) -> None:

@@ -19,7 +19,7 @@ from bench.load.systems import Server, System
 PEOPLE = 2_000
 #: Clients who wait for each answer before they ask again; a system has as many requests at hand as it can use.
 CONNECTIONS = 48
-WEB_WORKERS, WEB_THREADS = 2, 8
+WEB_WORKERS, WEB_THREADS = 2, 4
 #: pgbench has as many connections as the desk has threads.
 FLOOR_CLIENTS = WEB_WORKERS * WEB_THREADS
 WARM_UP_SECONDS = 2.0

@@ -55,7 +55,7 @@ def open_to(
     log: Path,
     limits: Limits | None = None,
     workers: int = 2,
-    threads: int = 8,
+    threads: int = 4,
 ) -> Iterator[Door]:
     """The desk on a fresh copy of the template, with its front door."""
     with tempfile.TemporaryDirectory(prefix="desk-door-") as scratch:

@@ -119,6 +119,7 @@ def desk_settings(database_url: str) -> dict[str, str]:
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "DATABASE_URL": database_url,
             "INSECURE_HTTP": "true",
+            "WEB_PIN_PROCESSORS": "true",
             "PAYMENT_PROVIDER": "sandbox",
             "LOG_LEVEL": "WARNING",
             "ALLOWED_HOSTS": "127.0.0.1",
@@ -152,7 +153,7 @@ def roster(template: str) -> Path:
 
 @contextmanager
 def desk(
-    server: Server, template: str, *, log: Path, workers: int = 2, threads: int = 8, is_trading: bool = False
+    server: Server, template: str, *, log: Path, workers: int = 2, threads: int = 4, is_trading: bool = False
 ) -> Iterator[System]:
     """Our own: gunicorn on a fresh copy of the template, and beside it the price feed if there is trading."""
     port = free_port()

@@ -121,8 +121,8 @@ def test_a_request_has_one_effect_whenever_the_database_dies(
             assert (again.content, again.headers["Idempotent-Replayed"]) == (first.content, "true"), at
         else:
             assert first.headers["Retry-After"], at
-    # From the key on the desk itself runs it again, and the client notices nothing. Before that, at the token's look-up,
-    # which counts the attempt too, nothing has been asked of it yet: it says so, and may be asked again.
+    # From the key on the desk itself runs it again, and the client notices nothing. Before that, where the token is
+    # looked up and the attempt counted, nothing has been asked of it yet: it says so, and may be asked again.
     assert statuses == dict.fromkeys(at_all, 201) | {1: 503}
     nothing_is_broken()
 
