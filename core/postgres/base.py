@@ -14,9 +14,10 @@ import psycopg
 from django.db.backends.postgresql import base
 from django.db.utils import InterfaceError, OperationalError
 from psycopg.abc import Transformer as Adapting
-from psycopg.adapt import PyFormat, Transformer
+from psycopg.adapt import AdaptersMap, PyFormat, Transformer
 from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
+from psycopg.types.datetime import TimestamptzLoader
 
 
 class CommitOutcomeUnknown(OperationalError):
@@ -50,6 +51,19 @@ def numbered(sql: str) -> tuple[bytes, tuple[str, ...], list[PyFormat]]:
     return text, tuple(names), [PyFormat.TEXT] * len(names)
 
 
+class _Plain(NamedTuple):
+    """How hot statements' values come and go: as Django has it, but for a loader of its own that is not compiled."""
+
+    connection: psycopg.Connection[Any]
+    adapters: AdaptersMap
+
+    @classmethod
+    def of(cls, connection: psycopg.Connection[Any]) -> _Plain:
+        adapters = AdaptersMap(connection.adapters)
+        adapters.register_loader("timestamptz", TimestamptzLoader)  # in the session's time zone, which is UTC
+        return cls(connection, adapters)
+
+
 class _Said(NamedTuple):
     """What Django's query log asks a cursor for."""
 
@@ -68,6 +82,7 @@ class Statements:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self.connection = connection
         self.wire = connection.pgconn
+        self.adaptation = _Plain.of(connection)
         self.known: dict[str, tuple[bytes, Adapting]] = {}
         self.rows: list[tuple[Any, ...]] = []
         self._query: _Said | None = None
@@ -100,7 +115,7 @@ class Statements:
         if self.connection.prepare_threshold is not None:  # behind PgBouncer the next transaction has another session
             name = b"desk_%d" % len(self.known)
             self._checked(self.wire.prepare(name, text))
-        self.known[sql] = name, Transformer(self.connection)
+        self.known[sql] = name, Transformer(self.adaptation)
         return self.known[sql]
 
     def commit(self) -> None:
