@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection
-from django.db.models import Field, JSONField, Model
+from django.db.models import Field, ForeignKey, JSONField, Model
+from django.db.models.base import ModelState
 
 from core import db
 
@@ -69,6 +70,35 @@ def select(model: type[Row], where: str, **params: Any) -> Row | None:
 def _select_sql(model: type[Model], where: str) -> str:
     columns = ", ".join(f't."{column.name}"' for column in _columns(model))
     return f'SELECT {columns} FROM "{model._meta.db_table}" t WHERE {where}'  # noqa: S608 - our own names
+
+
+def new(model: type[Row], **values: Any) -> Row:
+    """
+    `model(**values)`, for the rows that a hot operation makes: values by field or, of a relation, the row it names.
+
+    What is not given has the field's default; what is no field is a mistake, and a KeyError.
+    """
+    row = model.__new__(model)
+    row._state = state = ModelState()  # noqa: SLF001 - as Django's own constructor does
+    fields, relations = _shape(model)
+    facts = row.__dict__
+    for name, default in fields:
+        facts[name] = values.pop(name) if name in values else default()
+    for name, value in values.items():
+        attribute = relations[name]
+        facts[attribute] = value.pk
+        state.fields_cache[name] = value
+    return row
+
+
+@functools.cache
+def _shape(model: type[Model]) -> tuple[list[tuple[str, Callable[[], Any]]], dict[str, str]]:
+    """Each column's attribute and default, and which attribute a relation's row is known by."""
+    fields = model._meta.concrete_fields
+    columns = [(field.attname, field._get_default) for field in fields]  # type: ignore[attr-defined]  # noqa: SLF001
+    relations = [field for field in fields if isinstance(field, ForeignKey)]
+    assert all(field.target_field.primary_key for field in relations), "a row is named by its key"
+    return columns, {field.name: field.attname for field in relations}
 
 
 class Write(NamedTuple):

@@ -185,7 +185,8 @@ def _position(order: Order, opening: Opening, locked: LockedAccount, now: dateti
     assert opening.margin
     assert opening.commission
     instrument = locked.market.instruments[order.instrument_id]
-    return Position(
+    return rows.new(
+        Position,
         number=locked.take_number() or selectors.next_position_number(),
         owner_id=locked.wallet.owner,
         account=locked.account,
@@ -212,7 +213,8 @@ def _opening_deal(position: Position, opening: Opening, locked: LockedAccount, m
     assert opening.margin
     assert opening.commission
     instrument = locked.market.instruments[position.instrument_id]
-    return Deal(
+    return rows.new(
+        Deal,
         id=uuid7(),
         owner_id=position.owner_id,
         account=locked.account,
@@ -256,7 +258,8 @@ def close_position(
     if not locked.book.positions:
         compensation = margin.negative_balance_compensation(wallet.balance + profit - commission)
     kept = {"balance_before": show(wallet.balance, wallet.currency), "stays_open": bool(locked.book.positions)}
-    deal = Deal(
+    deal = rows.new(
+        Deal,
         id=deal_id,
         owner_id=wallet.owner,
         account_id=position.account_id,

@@ -32,6 +32,23 @@ def order(market: object) -> Order:
     return Order.objects.get()
 
 
+def test_a_new_row_is_what_the_orm_makes(order: Order) -> None:
+    position = Position.objects.get()
+    given: dict[str, Any] = {"account": order.account, "order": order, "owner_id": order.owner_id, "volume": Decimal(2)}
+    given |= {"opened_at": position.opened_at, "updated_at": position.updated_at}
+    ours, theirs = rows.new(Position, **given), Position(**given)
+    for field in Position._meta.concrete_fields:
+        if field.attname != "id":
+            assert getattr(ours, field.attname) == getattr(theirs, field.attname), field.name
+    assert ours.id != position.id
+    assert ours.account is order.account
+    assert ours.order is order
+    assert ours._state.adding
+    assert ours._state.db is None
+    with pytest.raises(KeyError):
+        rows.new(Position, **given, colour="blue")
+
+
 def test_an_inserted_row_is_what_the_orm_saves(order: Order) -> None:
     change = {"reject_context": {"shortfall": "1.00", "nested": [1, None]}, "client_order_id": None}
     by_us = copy_of(order, idempotency_digest=b"1" * 32, **change)

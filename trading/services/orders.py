@@ -155,7 +155,8 @@ def _reject(ticket: _Ticket, refusal: DomainError, claim: Claim) -> Answer:
 
 def _order(ticket: _Ticket, claim: Claim, *, status: Order.Status, refusal: DomainError | None = None) -> Order:
     now, asked, opening = timezone.now(), ticket.instruction, ticket.opening
-    order = Order(
+    order = rows.new(
+        Order,
         id=ticket.order_id,
         owner_id=claim.owner,
         account=ticket.locked.account,
