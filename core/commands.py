@@ -29,6 +29,9 @@ logger = structlog.get_logger(__name__)
 BEAT_SECONDS = 5.0
 BACKOFF_SECONDS_MAX = 5.0
 
+# A bar's own lock is shared with every process forked after it: one that is killed while it draws would stop them all.
+tqdm.set_lock(threading.RLock())
+
 #: What Django itself adds to every command.
 _DJANGO_OPTIONS = frozenset(
     {"verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color", "skip_checks"}

@@ -17,6 +17,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import OperationalError
+from tqdm import tqdm
 
 from core.commands import DeskCommand, JobFailed
 from core.errors import Unavailable
@@ -190,3 +191,21 @@ def test_a_progress_bar_is_for_people(db: None, capsys: pytest.CaptureFixture[st
         bar.update(3)
     assert bar.disable  # stderr is no terminal here
     assert capsys.readouterr().err == ""
+
+
+def test_a_job_killed_while_it_draws_holds_no_other_up() -> None:
+    def draw() -> None:
+        command = Counting()
+        command.is_watching = command.as_json = True
+        command.progress(total=None, unit="rows").close()
+
+    draw()
+    pid = os.fork()
+    if pid == 0:
+        with tqdm.get_lock():  # every bar is made, drawn and closed under it
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    drawing = threading.Thread(target=draw, daemon=True)
+    drawing.start()
+    drawing.join(5)
+    assert not drawing.is_alive()
