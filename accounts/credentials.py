@@ -24,6 +24,7 @@ from django.utils.crypto import salted_hmac
 from accounts.models import ApiToken, StaffSession, User
 from core import db, throttling
 from core.errors import DomainError
+from core.throttling import Attempt
 
 # --- Passwords ------------------------------------------------------------------------------------------------------
 
@@ -180,7 +181,7 @@ class StoredToken:
 
 
 _FIND_SQL = """
-SELECT id, owner_id, scopes, addresses, expires_at, revoked_at, coalesce(last_used_at, created_at)
+SELECT id, owner_id, scopes, addresses, expires_at, revoked_at, coalesce(last_used_at, created_at) AS used_at
   FROM accounts_apitoken
  WHERE digest = %(digest)s::bytea
 """
@@ -188,11 +189,7 @@ SELECT id, owner_id, scopes, addresses, expires_at, revoked_at, coalesce(last_us
 # The same, and one attempt of its owner counted on the way: the sooner one statement than two that each commit. A token
 # that opens nothing counts nothing.
 _FIND_AND_COUNT_SQL = f"""
-WITH token AS MATERIALIZED (
-    SELECT id, owner_id, scopes, addresses, expires_at, revoked_at, coalesce(last_used_at, created_at) AS used_at
-      FROM accounts_apitoken
-     WHERE digest = %(digest)s::bytea
-), attempt AS MATERIALIZED (
+WITH token AS MATERIALIZED ({_FIND_SQL}), attempt AS MATERIALIZED (
     SELECT {throttling.OWNER_KEY_SQL.format(owner="owner_id")} AS key
       FROM token
      WHERE revoked_at IS NULL AND expires_at > %(now)s::timestamptz
@@ -216,9 +213,7 @@ def find_token(text: str) -> StoredToken | None:
     return _stored(*rows[0]) if rows else None
 
 
-def find_token_and_count(
-    text: str, scope: str, *, now: datetime
-) -> tuple[StoredToken | None, tuple[bool, datetime | None]]:
+def find_token_and_count(text: str, scope: str, *, now: datetime) -> tuple[StoredToken | None, Attempt]:
     """
     The token, and what became of one attempt of its owner in a scope of `core.throttling`, for `throttling.judge`.
 
@@ -227,9 +222,9 @@ def find_token_and_count(
     params = {"digest": token_digest(text), "idle": settings.TOKEN_IDLE_LIFETIME}
     rows: list[Any] = db.fetch_all(_FIND_AND_COUNT_SQL, params | throttling.counting(scope, now=now))
     if not rows:
-        return None, (False, None)
+        return None, Attempt()
     *facts, let_through, tokens_at = rows[0]
-    return _stored(*facts), (let_through, tokens_at)
+    return _stored(*facts), Attempt(let_through, tokens_at)
 
 
 def _stored(id_: UUID, owner: UUID, scopes: list[str], addresses: list[str], *moments: Any) -> StoredToken:

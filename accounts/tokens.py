@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from accounts import credentials
 from accounts.models import User
 from core.api.requests import client_address
-from core.api.throttles import COUNTED, Outcome, counted_scope, is_counted_by_owner
+from core.api.throttles import note_attempt, scope_by_owner
 from core.errors import DomainError
 
 #: A token's use is noted no more often than this. The note is one more statement in one request out of the many that
@@ -108,12 +108,11 @@ class BearerAuthentication(BaseAuthentication):
 def _find(request: Request, text: str, now: datetime) -> credentials.StoredToken | None:
     """The token; where the view counts requests per person, this one is counted by the same statement."""
     context: dict[str, Any] = request.parser_context or {}
-    view = context.get("view")
-    scope = counted_scope(request, view)
-    if scope is None or not is_counted_by_owner(view):
+    scope = scope_by_owner(request, context.get("view"))
+    if scope is None:
         return credentials.find_token(text)
-    token, counted = credentials.find_token_and_count(text, scope, now=now)
-    setattr(request, COUNTED, Outcome(*counted, now))
+    token, attempt = credentials.find_token_and_count(text, scope, now=now)
+    note_attempt(request, attempt, now=now)
     return token
 
 

@@ -49,8 +49,10 @@ def derived_uuid7(*parts: str) -> UUID:
 
 def frame(*parts: str) -> bytes:
     """SHA-256 over length-framed parts: no two different lists of parts have one digest."""
-    framed = b""
-    for part in parts:
-        data = part.encode()
-        framed += len(data).to_bytes(4, "big") + data
-    return sha256(framed).digest()
+    return sha256(framed(*parts)).digest()
+
+
+def framed(*parts: str) -> bytes:
+    """The parts one after the other, each behind its length in four bytes."""
+    encoded = [part.encode() for part in parts]
+    return b"".join(len(data).to_bytes(4, "big") + data for data in encoded)

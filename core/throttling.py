@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from core import db
 from core.errors import DomainError
-from core.ids import frame
+from core.ids import frame, framed
 
 _PERIODS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1)}
 
@@ -27,6 +27,13 @@ class RateLimited(DomainError):
     def __init__(self, *, retry_after: int) -> None:
         super().__init__(retry_after=retry_after)
         self.retry_after_seconds = retry_after
+
+
+class Attempt(NamedTuple):
+    """One that was counted: whether it is let through, and where its bucket stands."""
+
+    let_through: bool = False
+    tokens_at: datetime | None = None
 
 
 # The generic cell rate algorithm. A bucket is one timestamp: when the attempts so far would have been spread evenly.
@@ -89,7 +96,7 @@ def throttle(scope: str, *ident: str, now: datetime | None = None) -> None:
     """
     now = now or timezone.now()
     rows = db.fetch_all(_TAKE_SQL, {"key": frame(scope, *ident)} | _spread(scope, now))
-    judge(scope, *(rows[0] if rows else (False, None)), now=now)
+    judge(scope, Attempt(*rows[0]) if rows else Attempt(), now=now)
 
 
 def counting(scope: str, *, now: datetime) -> dict[str, Any]:
@@ -97,18 +104,18 @@ def counting(scope: str, *, now: datetime) -> dict[str, Any]:
     return {"bucket": _owner_prefix(scope)} | _spread(scope, now)
 
 
-def judge(scope: str, let_through: bool, tokens_at: datetime | None, *, now: datetime) -> None:
+def judge(scope: str, attempt: Attempt, *, now: datetime) -> None:
     """
-    Say no to an attempt that was counted and not let through; `tokens_at` is where its bucket stands.
+    Say no to an attempt that was counted at `now` and not let through.
 
     :raises RateLimited: with the seconds until the next attempt would be let through
     """
-    if let_through:
+    if attempt.let_through:
         return
     period, interval = _rate(scope)
-    if tokens_at is None:  # someone else made the row between our snapshot and our insert, and filled it
+    if attempt.tokens_at is None:  # someone else made the row between our snapshot and our insert, and filled it
         raise RateLimited(retry_after=max(1, math.ceil(interval.total_seconds())))
-    _refuse(tokens_at, period, interval, now)
+    _refuse(attempt.tokens_at, period, interval, now)
 
 
 def _spread(scope: str, now: datetime) -> dict[str, Any]:
@@ -119,8 +126,8 @@ def _spread(scope: str, now: datetime) -> dict[str, Any]:
 @functools.cache
 def _owner_prefix(scope: str) -> bytes:
     """What `frame(scope, owner)` digests before the owner's 36 characters."""
-    data = scope.encode()
-    return len(data).to_bytes(4, "big") + data + len(str(UUID(int=0))).to_bytes(4, "big")
+    owner = str(UUID(int=0))
+    return framed(scope, owner)[: -len(owner)]
 
 
 def peek(scope: str, *ident: str, now: datetime | None = None) -> None:
