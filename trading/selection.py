@@ -46,6 +46,7 @@ SELECT EXISTS (SELECT FROM trading_risktask t WHERE t.failed_at IS NULL), b.numb
                       WHERE p.number > %(cursor)s::bigint
                       ORDER BY p.number LIMIT 1) b ON true
 """
+# Our sessions have it so, unless PgBouncer stands in between; here a plan made on empty tables would cost the most.
 _BY_INDEX_SQL = "SELECT set_config('enable_seqscan', 'off', true)"
 _TOUCHED_SQL = (Path(__file__).parent / "sql" / "put_down_touched.sql").read_text()
 # Money that came or went without anybody touching the account's watch: a deposit, or an adjustment by staff.

@@ -19,9 +19,8 @@ from bench.load.systems import Server, System
 PEOPLE = 2_000
 #: Clients who wait for each answer before they ask again; a system has as many requests at hand as it can use.
 CONNECTIONS = 48
-WEB_WORKERS, WEB_THREADS = 2, 4
 #: pgbench has as many connections as the desk has threads.
-FLOOR_CLIENTS = WEB_WORKERS * WEB_THREADS
+FLOOR_CLIENTS = systems.WEB_WORKERS * systems.WEB_THREADS
 WARM_UP_SECONDS = 2.0
 #: So long are transfers made before statements are read, so that there is something to read.
 HISTORY_SECONDS = 3.0
@@ -132,14 +131,7 @@ def _desk(
     scripts: Callable[[Sequence[Member]], list[Script]], *, is_trading: bool = False, has_history: bool = False
 ) -> Callable[[Arena], Figures]:
     def run(arena: Arena) -> Figures:
-        with systems.desk(
-            arena.server,
-            arena.template,
-            log=arena.log,
-            workers=WEB_WORKERS,
-            threads=WEB_THREADS,
-            is_trading=is_trading,
-        ) as system:
+        with systems.desk(arena.server, arena.template, log=arena.log, is_trading=is_trading) as system:
             if has_history:
                 load(arena, system, systems.desk_transfers(arena.members), HISTORY_SECONDS)
             return measured(arena, system, lambda: load(arena, system, scripts(arena.members)))

@@ -54,8 +54,8 @@ def open_to(
     *,
     log: Path,
     limits: Limits | None = None,
-    workers: int = 2,
-    threads: int = 4,
+    workers: int = systems.WEB_WORKERS,
+    threads: int = systems.WEB_THREADS,
 ) -> Iterator[Door]:
     """The desk on a fresh copy of the template, with its front door."""
     with tempfile.TemporaryDirectory(prefix="desk-door-") as scratch:

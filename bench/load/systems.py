@@ -30,6 +30,8 @@ from scripts import embedded_postgres, environment
 HERE = Path(__file__).resolve().parent.parent
 CLUSTER = environment.ROOT / "var" / "postgres-bench"
 START_SECONDS_MAX = 60.0
+#: What gunicorn has where nothing else is said.
+WEB_WORKERS, WEB_THREADS = 2, 4
 VERIFY = ("verify_ledger", "verify_positions")
 REFERENCE_MONEY = 1_000_000
 REFERENCE_SECRET = "reference"  # noqa: S105 - it guards a database that is thrown away
@@ -153,7 +155,13 @@ def roster(template: str) -> Path:
 
 @contextmanager
 def desk(
-    server: Server, template: str, *, log: Path, workers: int = 2, threads: int = 4, is_trading: bool = False
+    server: Server,
+    template: str,
+    *,
+    log: Path,
+    workers: int = WEB_WORKERS,
+    threads: int = WEB_THREADS,
+    is_trading: bool = False,
 ) -> Iterator[System]:
     """Our own: gunicorn on a fresh copy of the template, and beside it the price feed if there is trading."""
     port = free_port()
