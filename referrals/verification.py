@@ -201,7 +201,7 @@ def verify_commissions(on_check: Callable[[], object] | None = None) -> Report:
     db.require_transaction()
     report = Report()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('statement_timeout', '0', true), set_config('enable_seqscan', 'on', true)")
+        cursor.execute("SELECT set_config('statement_timeout', '0', true)")
     for name, sql in CHECKS.items():
         for row in snapshot.stream(sql):
             report.add(name, *row)

@@ -183,7 +183,7 @@ def verify_positions(on_check: Callable[[], object] | None = None) -> Report:
     db.require_transaction()
     counts, breaks = {}, []
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('statement_timeout', '0', true), set_config('enable_seqscan', 'on', true)")
+        cursor.execute("SELECT set_config('statement_timeout', '0', true)")
         for name, sql in CHECKS.items():
             cursor.execute(sql)
             rows: list[tuple[Any, ...]] = cursor.fetchall()
