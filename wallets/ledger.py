@@ -187,6 +187,7 @@ def _lock(
     return tuple(locked[value] for value in wanted)
 
 
+@functools.cache
 def house(kind: Kind, currency: str, environment: str) -> HouseWallet:
     """The house's wallet of this kind; its id is computed, so nothing is read and nothing is locked."""
     assert kind not in GATED_KINDS

@@ -37,6 +37,7 @@ class Closing:
         return replace(rest, volume=rest.volume - self.volume, margin_locked=rest.margin_locked - self.released)
 
 
+@margin.exact
 def evaluate_closing(position: Position, *, volume: Decimal, currency: str, market: Market) -> Closing:
     """
     Reckon the closing of `volume` lots of a position at the current price.

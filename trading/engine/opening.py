@@ -107,6 +107,7 @@ def evaluate_opening(
     )
 
 
+@margin.exact
 def evaluate_order(
     instruction: Instruction,
     *,
@@ -204,14 +205,16 @@ def _reckon(
     before, currency, spoken_for = opening.state_before, wallet.currency, book.held_with()
     free = before.free_margin - book.reserved
     supposed = replace(market, ticks={**market.ticks, instrument.symbol: opening.tick})
-    cost = partial(
-        _cost,
-        side=opening.side,
-        price=opening.tick.price,
-        instrument=instrument,
-        leverage=opening.leverage.applied,
-        currency=currency,
-        rates=supposed.rates(fresh_only=True),
+    cost = functools.cache(
+        partial(
+            _cost,
+            side=opening.side,
+            price=opening.tick.price,
+            instrument=instrument,
+            leverage=opening.leverage.applied,
+            currency=currency,
+            rates=supposed.rates(fresh_only=True),
+        )
     )
 
     def required(volume: Decimal) -> Decimal:
@@ -228,17 +231,19 @@ def _reckon(
         floating=before.floating - opening.spread_cost,
         held=opening.held_after,
     )
-    least = least_volume(instrument, lambda volume: bool(cost(volume)[0].amount))
-    opening.find_max_volume = partial(
-        margin.max_volume,
+
+    def least() -> Decimal:
+        return least_volume(instrument, lambda volume: bool(cost(volume)[0].amount))
+
+    opening.find_max_volume = lambda: margin.max_volume(
         free_margin=free,
         required=lambda volume: required(volume) if is_within_limits(volume) else _UNAFFORDABLE,
-        volume_min=least,
+        volume_min=least(),
         volume_max=instrument.volume_max,
         volume_step=instrument.volume_step,
     )
     if not opening.margin.amount:
-        opening.refusals.append(_nothing_locked(opening, instrument, least, currency))
+        opening.refusals.append(_nothing_locked(opening, instrument, least(), currency))
     if (needed := required(opening.volume)) > free:
         assert opening.max_volume is not None
         opening.refusals.append(_margin_refusal(needed, free, currency, opening.max_volume))

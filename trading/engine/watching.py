@@ -26,6 +26,7 @@ def is_called(wallet: LockedWallet, book: Book, market: Market) -> bool:
     return level is not None and level < MARGIN_CALL_LEVEL
 
 
+@margin.exact
 def bands_of(wallet: LockedWallet, book: Book, market: Market, *, is_called: bool) -> tuple[Band, ...]:
     """
     The band of every symbol that the account's equity depends on.

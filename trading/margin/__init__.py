@@ -29,7 +29,7 @@ from trading.margin.costs import (
     swap_nights,
 )
 from trading.margin.currencies import INVERSE, Booked, Conversion, RateUnavailable, closing_conversion, conversion
-from trading.margin.figures import EXACT, booked, exact, plain
+from trading.margin.figures import booked, exact, plain
 from trading.margin.locking import (
     Margin,
     base_margin,
@@ -46,7 +46,6 @@ from trading.margin.terms import Contract, Mode, Price, Rates, Side
 from trading.margin.words import Line, explain_margin, explain_profit, explain_swap
 
 __all__ = [
-    "EXACT",
     "INVERSE",
     "AccountState",
     "Band",

@@ -30,7 +30,7 @@ class SwapRate:
         assert self.value.is_finite(), "a swap rate is a number"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Swap(Booked):
     """What holding a position overnight costs (negative) or earns (positive), with every input it came from."""
 
@@ -109,7 +109,7 @@ def swap_nights(*, weekday: int, triple_weekday: int | None) -> int:
     return 3 if weekday == triple_weekday else 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Charge(Booked):
     """What one side of a trade costs, a positive amount the client pays, with every input it came from."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -132,7 +133,7 @@ def read_step(step: str) -> tuple[bool, Decimal]:
     return step.startswith(INVERSE), Decimal(step.rsplit(" ", 1)[1])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Booked(abc.ABC):
     """An amount on its way from the currency it came about in to the account's: `dividend` ÷ `divisor`, converted."""
 
@@ -158,7 +159,7 @@ class Booked(abc.ABC):
         """The amount in the account's currency, to 50 digits."""
         return self.conversion.of(self.dividend, over=self.divisor)
 
-    @property
+    @functools.cached_property
     def amount(self) -> Decimal:
         """The amount that is booked: rounded half-even at the account currency's minor unit."""
         return booked(self.unrounded, self.currency_digits)

@@ -12,7 +12,8 @@ from decimal import (
     FloatOperation,
     InvalidOperation,
     Overflow,
-    localcontext,
+    getcontext,
+    setcontext,
 )
 from typing import Final, ParamSpec, TypeVar
 
@@ -24,9 +25,12 @@ ONE: Final = Decimal(1)
 
 #: Volumes have at most 18 digits and prices 20, so 50 hold every amount we book with room to spare. A float anywhere in
 #: the arithmetic raises instead of spreading its error.
-EXACT: Final = Context(
-    prec=50, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow, FloatOperation]
-)
+class Exact(Context):
+    """Ours, and told by its type: nobody else makes one, and a copy that somebody changes is not of this type."""
+
+    @classmethod
+    def new(cls) -> Exact:
+        return cls(prec=50, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow, FloatOperation])
 
 
 def exact(function: Callable[P, R]) -> Callable[P, R]:
@@ -34,8 +38,14 @@ def exact(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def in_exact_context(*args: P.args, **kwargs: P.kwargs) -> R:
-        with localcontext(EXACT):
+        outer = getcontext()
+        if type(outer) is Exact:  # the caller is such a function too
             return function(*args, **kwargs)
+        setcontext(Exact.new())
+        try:
+            return function(*args, **kwargs)
+        finally:
+            setcontext(outer)
 
     return in_exact_context
 

@@ -20,7 +20,7 @@ def effective_leverage(*limits: int | None) -> int:
     return min(known)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Margin(Booked):
     """The margin one position locks, with every input it came from."""
 

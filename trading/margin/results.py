@@ -10,7 +10,7 @@ from trading.margin.figures import exact, require_positive
 from trading.margin.terms import Contract, Price, Rates, Side
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Profit(Booked):
     """The profit (negative: the loss) of one position or a part of it, with every input it came from."""
 
