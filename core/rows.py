@@ -28,7 +28,7 @@ class _Column(NamedTuple):
         return f"%({prefix}_{self.name})s::{self.type}"
 
     def value(self, row: Model) -> Any:
-        value = getattr(row, self.attribute)
+        value = row.__dict__[self.attribute]  # no deferred fields here, and a descriptor for each costs as much again
         return value if self.prepare is None else self.prepare(value, connection)
 
     @classmethod
@@ -115,11 +115,15 @@ def insertion(row: Model, prefix: str = "row", **made: str) -> Write:
     `made` are columns that the database makes, by expressions that are constants of ours.
     """
     model = type(row)
-    params = {
-        f"{prefix}_{column.name}": column.value(row) for column in _columns(model) if column.attribute not in made
-    }
+    params = {name: column.value(row) for name, column in _parameters(model, prefix, frozenset(made))}
     row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS  # noqa: SLF001 - documented for those who load rows
     return Write(_insert_sql(model, prefix, tuple(made.items())), params)
+
+
+@functools.cache
+def _parameters(model: type[Model], prefix: str, made: frozenset[str]) -> list[tuple[str, _Column]]:
+    """The parameters of an insertion, by name."""
+    return [(f"{prefix}_{column.name}", column) for column in _columns(model) if column.attribute not in made]
 
 
 @functools.cache

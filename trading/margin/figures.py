@@ -25,12 +25,15 @@ ONE: Final = Decimal(1)
 
 #: Volumes have at most 18 digits and prices 20, so 50 hold every amount we book with room to spare. A float anywhere in
 #: the arithmetic raises instead of spreading its error.
+TRAPS: Final = [InvalidOperation, DivisionByZero, Overflow, FloatOperation]
+
+
 class Exact(Context):
     """Ours, and told by its type: nobody else makes one, and a copy that somebody changes is not of this type."""
 
     @classmethod
     def new(cls) -> Exact:
-        return cls(prec=50, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow, FloatOperation])
+        return cls(prec=50, rounding=ROUND_HALF_EVEN, traps=TRAPS)
 
 
 def exact(function: Callable[P, R]) -> Callable[P, R]:
