@@ -140,12 +140,12 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "core.middleware.BodyLimit",
     "django.middleware.common.CommonMiddleware",
-    "config.middleware.Session",  # Django's own, as are the next ones, but for pages alone
     "django.middleware.csrf.CsrfViewMiddleware",
+    "config.middleware.Session",  # Django's own, as are the next ones, but for pages alone
     "config.middleware.Authentication",
     "config.middleware.OTP",
     "config.middleware.Message",
-    "config.back_office.door.middleware.StaffSessions",  # with messages: it says why it logs somebody out
+    "config.middleware.Staff",  # with messages: it says why it logs somebody out
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 

@@ -23,8 +23,7 @@ R = TypeVar("R")
 ZERO: Final = Decimal(0)
 ONE: Final = Decimal(1)
 
-#: Volumes have at most 18 digits and prices 20, so 50 hold every amount we book with room to spare. A float anywhere in
-#: the arithmetic raises instead of spreading its error.
+#: A float anywhere in the arithmetic raises instead of spreading its error.
 TRAPS: Final = [InvalidOperation, DivisionByZero, Overflow, FloatOperation]
 
 
@@ -33,6 +32,7 @@ class Exact(Context):
 
     @classmethod
     def new(cls) -> Exact:
+        # Volumes have at most 18 digits and prices 20, so 50 hold every amount we book with room to spare.
         return cls(prec=50, rounding=ROUND_HALF_EVEN, traps=TRAPS)
 
 
