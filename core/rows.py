@@ -54,21 +54,28 @@ def select(model: type[Row], where: str, **params: Any) -> Row | None:
 
     At most one row can fit, by a unique constraint. The condition may end in a lock: `… FOR NO KEY UPDATE`.
     """
-    rows = db.fetch_all(_select_sql(model, where), params)
+    found = select_with(model, where, **params)
+    return None if found is None else found[0]
+
+
+def select_with(model: type[Row], where: str, *, also: str = "", **params: Any) -> tuple[Row, list[Any]] | None:
+    """`select`, and what the expressions in `also` (constants of ours) come to in the same statement."""
+    rows = db.fetch_all(_select_sql(model, where, also), params)
     if not rows:
         return None
     assert len(rows) == 1, "the condition names one row"
-    columns = _columns(model)
-    values = [
+    columns, (values,) = _columns(model), rows
+    own = [
         value if column.convert is None else column.convert(value, None, connection)
-        for value, column in zip(rows[0], columns, strict=True)
+        for value, column in zip(values, columns, strict=False)  # more than columns: what comes also
     ]
-    return model.from_db(DEFAULT_DB_ALIAS, [column.attribute for column in columns], values)
+    row = model.from_db(DEFAULT_DB_ALIAS, [column.attribute for column in columns], own)
+    return row, list(values[len(columns) :])
 
 
 @functools.cache
-def _select_sql(model: type[Model], where: str) -> str:
-    columns = ", ".join(f't."{column.name}"' for column in _columns(model))
+def _select_sql(model: type[Model], where: str, also: str) -> str:
+    columns = ", ".join([*(f't."{column.name}"' for column in _columns(model)), *([also] if also else [])])
     return f'SELECT {columns} FROM "{model._meta.db_table}" t WHERE {where}'  # noqa: S608 - our own names
 
 

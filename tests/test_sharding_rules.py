@@ -112,7 +112,13 @@ TRIGGERS_THAT_LOOK_AROUND = {
     " and either is right without being judged, since the ledger builds it right",
     "ledgertransaction_is_judged": "reads the entries of one posting",
     **dict.fromkeys(
-        ("instrument_is_noted", "tradingsession_is_noted", "holiday_is_noted", "leveragecap_is_noted"),
+        (
+            "instrument_is_noted",
+            "tradingsession_is_noted",
+            "holiday_is_noted",
+            "leveragecap_is_noted",
+            "quote_is_noted",
+        ),
         "changes the version of what is the same for everybody, on whichever shard it is",
     ),
     "deal_awaits_accrual": "reads users, who are on every shard, and writes a row of the deal's own client",

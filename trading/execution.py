@@ -22,7 +22,6 @@ from core.money import show
 from core.rows import Write
 from trading import engine, margin, selectors, sessions
 from trading.engine import Closing, Opening
-from trading.errors import PositionNotFound
 from trading.market import OpenPosition
 from trading.models import Deal, Order, Position
 from trading.watch import Kind, LockedAccount
@@ -90,14 +89,11 @@ def lock_position(owner: UUID, position_id: UUID) -> tuple[Position, LockedAccou
 
     :raises PositionNotFound: if it does not exist or belongs to somebody else
     """
-    account = selectors.account_of_position(owner, position_id)
-    market = selectors.market(timezone.now())
+    account, market = selectors.account_of_position(owner, position_id, timezone.now())
     (wallet,) = ledger.lock_wallets_by_id(account.wallet_id)
-    position = rows.select(Position, "t.id = %(id)s::uuid ORDER BY t.id FOR NO KEY UPDATE", id=position_id)
-    if position is None:
-        raise PositionNotFound
+    position, book = selectors.locked_position_and_book(position_id, account.id)
     position.account = account
-    return position, LockedAccount(account, wallet, selectors.book(account.id), market)
+    return position, LockedAccount(account, wallet, book, market)
 
 
 def open_position(

@@ -309,7 +309,8 @@ class Quote(models.Model):
 
 class PriceClock(models.Model):
     """
-    One row, with the number of the last price batch and the version of the terms (see `trading.terms`).
+    One row, with the number of the last price batch and the versions of what processes keep (see `trading.terms` and
+    `trading.prices`).
 
     Whoever records prices holds it from before the first look at the last prices until the commit, so batches are
     numbered in the order in which they become visible, and a batch that is rolled back gives its number back.
@@ -318,6 +319,7 @@ class PriceClock(models.Model):
     id = models.SmallIntegerField(primary_key=True, default=1)
     number = models.BigIntegerField(default=0)
     terms_version = models.UUIDField(db_default=RandomUUID(), editable=False)
+    prices_version = models.UUIDField(db_default=RandomUUID(), editable=False)
 
     class Meta:
         constraints = (models.CheckConstraint(condition=Q(id=1, number__gte=0), name="price_clock_is_one"),)

@@ -17,6 +17,7 @@ from django.utils import timezone
 from accounts.models import TradingAccount
 from core import db, metrics, rows
 from core.ids import uuid7_at
+from trading import prices
 from trading.errors import (
     InstrumentNotFound,
     OrderNotFound,
@@ -42,12 +43,6 @@ from trading.models import (
 from trading.terms import terms
 
 _BATCH_NOW = "(SELECT c.number FROM trading_priceclock c WHERE c.id = 1)"
-# Every price that the desk has, with its clock's row: the number of the last batch, and the version of the terms.
-_PRICES_SQL = """
-SELECT c.number, c.terms_version, q.symbol, q.bid, q.ask, q.source, q.quoted_at, q.received_at, q.sequence
-  FROM trading_priceclock c LEFT JOIN trading_quote q ON true
- WHERE c.id = 1
-"""
 _PRICES_AT_SQL = """
 SELECT i.symbol, t.bid, t.ask, t.source, t.quoted_at, t.received_at, t.sequence, t.batch
   FROM trading_instrument i
@@ -68,8 +63,7 @@ SELECT coalesce((SELECT b.received_at FROM trading_pricebatch b WHERE b.number =
 
 def market(now: datetime) -> Market:
     """Every instrument with its hours, leverage caps and latest price: a look-up before the locks."""
-    batch, version, ticks = _prices()
-    return _market(version, ticks, now=now, batch=batch)
+    return _market_of(prices.latest(), now)
 
 
 def market_at(batch: int) -> Market:
@@ -79,18 +73,16 @@ def market_at(batch: int) -> Market:
     An instrument whose price of that time is purged, or that had none yet, has its latest one, which is of no batch.
     """
     ((now,),) = db.fetch_all(_RECEIVED_AT_SQL, {"batch": batch})
-    _, version, ticks = _prices()
+    stamp, ticks = prices.latest()
     then = {symbol: Tick(*tick) for symbol, *tick in db.fetch_all(_PRICES_AT_SQL, {"batch": batch})}
-    return _market(version, ticks | then, now=now, batch=batch)
+    return _market(stamp.terms, {**ticks, **then}, now=now, batch=batch)
 
 
-def _prices() -> tuple[int, UUID, dict[str, Tick]]:
-    rows = db.fetch_all(_PRICES_SQL, {})
-    batch, version = rows[0][:2]
-    return batch, version, {symbol: Tick(*tick) for _, _, symbol, *tick in rows if symbol is not None}
+def _market_of(latest: prices.Prices, now: datetime) -> Market:
+    return _market(latest.stamp.terms, latest.ticks, now=now, batch=latest.stamp.batch)
 
 
-def _market(version: UUID, ticks: dict[str, Tick], *, now: datetime, batch: int) -> Market:
+def _market(version: UUID, ticks: Mapping[str, Tick], *, now: datetime, batch: int) -> Market:
     known = terms(version, now)
     return Market(
         instruments=known.instruments,
@@ -110,29 +102,31 @@ def trading_account(owner: UUID, number: str) -> TradingAccount:
     return account
 
 
-def account_to_trade(owner: UUID, number: str) -> TradingAccount:
+def account_to_trade(owner: UUID, number: str, now: datetime) -> tuple[TradingAccount, Market]:
     """
-    `trading_account` for the hot path: the account alone, without its wallet.
+    An account without its wallet, and the market: what is looked up before the locks, mostly by one statement.
 
     :raises TradingAccountNotFound: if it does not exist or belongs to somebody else
     """
     where = "t.number = %(number)s::varchar AND t.owner_id = %(owner)s::uuid"
-    account = rows.select(TradingAccount, where, number=number, owner=owner)
-    if account is None:
+    found = rows.select_with(TradingAccount, where, also=prices.STAMP, number=number, owner=owner)
+    if found is None:
         raise TradingAccountNotFound(number=number)
-    return account
+    account, stamp = found
+    return account, _market_of(prices.latest(prices.Stamp(*stamp)), now)
 
 
-def account_of_position(owner: UUID, position_id: UUID) -> TradingAccount:
+def account_of_position(owner: UUID, position_id: UUID, now: datetime) -> tuple[TradingAccount, Market]:
     """
-    The account that a position is in, without its wallet.
+    The account that a position is in, without its wallet, and the market.
 
     :raises PositionNotFound: if it does not exist or belongs to somebody else
     """
-    account = rows.select(TradingAccount, _OF_POSITION, position=position_id, owner=owner)
-    if account is None:
+    found = rows.select_with(TradingAccount, _OF_POSITION, also=prices.STAMP, position=position_id, owner=owner)
+    if found is None:
         raise PositionNotFound
-    return account
+    account, stamp = found
+    return account, _market_of(prices.latest(prices.Stamp(*stamp)), now)
 
 
 def instruments() -> QuerySet[Instrument]:
@@ -274,7 +268,8 @@ _ORDERS = """
 _CALLED_AT = "(SELECT w.called_at FROM trading_accountwatch w WHERE w.account_id = {account})"
 _SEQUENCE = "(SELECT w.sequence FROM trading_accountwatch w WHERE w.account_id = {account})"
 _NUMBER = "nextval('trading_position_number_seq')"
-_BOOK_SQL = f"SELECT {_POSITIONS}, {_ORDERS}, {_CALLED_AT}, {_SEQUENCE}".format(account="%(account)s::uuid")
+_BOOK = f"{_POSITIONS}, {_ORDERS}, {_CALLED_AT}, {_SEQUENCE}".format(account="%(account)s::uuid")
+_BOOK_SQL = f"SELECT {_BOOK}"
 _BOOK_TO_OPEN_IN_SQL = f"{_BOOK_SQL}, {_NUMBER}"
 
 
@@ -287,6 +282,20 @@ def book_to_open_in(account: UUID) -> tuple[Book, int]:
     """The book, and the number of the position that is opened next: a round trip less than asking for each."""
     *book, number = db.fetch_all(_BOOK_TO_OPEN_IN_SQL, {"account": account})[0]
     return _book(*book), number
+
+
+def locked_position_and_book(position_id: UUID, account: UUID) -> tuple[Position, Book]:
+    """
+    A position whose wallet the caller has locked, locked as well, and the book that it is in, as they are now.
+
+    :raises PositionNotFound: if it is in another account
+    """
+    where = "t.id = %(id)s::uuid AND t.account_id = %(account)s::uuid ORDER BY t.id FOR NO KEY UPDATE"
+    found = rows.select_with(Position, where, also=_BOOK, id=position_id, account=account)
+    if found is None:
+        raise PositionNotFound
+    position, columns = found
+    return position, _book(*columns)
 
 
 def next_position_number() -> int:

@@ -67,8 +67,7 @@ def place_order(
     :raises ClientOrderIdTaken: if the account has an order of that name, with its id
     :raises Malformed: if a price is not on the instrument's grid, with the nearest that is
     """
-    trading_account = selectors.account_to_trade(claim.owner, account)
-    market = selectors.market(timezone.now())
+    trading_account, market = selectors.account_to_trade(claim.owner, account, timezone.now())
     instrument = _instrument(market, symbol)
     engine.require_on_grid(instrument, instruction)
 
