@@ -109,10 +109,20 @@ def _shape(model: type[Model]) -> tuple[list[tuple[str, Callable[[], Any]]], dic
 
 
 class Write(NamedTuple):
-    """One row's INSERT or UPDATE with RETURNING; its parameters are named apart, so that it can be part of more."""
+    """
+    One row's INSERT or UPDATE with RETURNING; its parameters are named apart, so that it can be part of more.
+
+    `parts` are what it builds on, each a `name AS (…)`: they are put before it in whatever statement it is part of.
+    """
 
     sql: str
     params: dict[str, Any]
+    parts: tuple[str, ...] = ()
+
+    @property
+    def statement(self) -> str:
+        """All of it, to be done alone."""
+        return f"WITH {', '.join(self.parts)} {self.sql}" if self.parts else self.sql
 
 
 def insertion(row: Model, prefix: str = "row", **made: str) -> Write:
@@ -167,5 +177,5 @@ def write(*writes: Write, **params: Any) -> None:
     """Do each of them; `params` are what their expressions name."""
     db.require_transaction()
     for one in writes:
-        rows = db.fetch_all(one.sql, one.params | params)
+        rows = db.fetch_all(one.statement, one.params | params)
         assert len(rows) == 1, "one row is written"

@@ -24,7 +24,7 @@ from trading import engine, margin, selectors, sessions
 from trading.engine import Closing, Opening
 from trading.market import OpenPosition
 from trading.models import Deal, Order, Position
-from trading.watch import Kind, LockedAccount
+from trading.watch import Kind, LockedAccount, touching
 from wallets import ledger
 from wallets.ledger import Leg, LockedWallet, Posting, Reason, Type
 from wallets.models import Kind as WalletKind
@@ -108,6 +108,8 @@ def open_position(
     """
     Write position and deal of an order that is filled, hold the margin and charge the commission, in one statement.
 
+    For a client the same statement puts down what prices can do to the account from now on.
+
     The order is stored as filled, or `stores` does it in the same breath.
 
     Every figure is known by now: `opening` was evaluated on the `locked` account and found without a refusal. The
@@ -122,8 +124,13 @@ def open_position(
     position = _position(order, opening, locked, now)
     deal = _opening_deal(position, opening, locked, mandate)
     house = ledger.house(WalletKind.HOUSE_COMMISSION, wallet.currency, wallet.environment)
+    legs = [Leg(wallet, -commission, Reason.COMMISSION), Leg(house, commission, Reason.COMMISSION)]
+    locked.book = locked.book.without_order(order.id).with_position(OpenPosition.of(position))
+    locked.note(Kind.ORDER, order.id)
+    locked.note(Kind.POSITION, position.id)
+    locked.note(Kind.DEAL, deal.id)
     _, answer = ledger.settle(
-        [Leg(wallet, -commission, Reason.COMMISSION), Leg(house, commission, Reason.COMMISSION)],
+        legs,
         wallet=wallet,
         held=opening.held_after,
         type=Type.OPEN,
@@ -133,7 +140,12 @@ def open_position(
         answer=None if receipt is None else lambda posting: receipt(posting, position, deal.id),
         digest=mandate.digest,
         reference=f"order {order.id}",
-        records=[*stores, rows.insertion(position, "position"), rows.insertion(deal, "deal", **IN_ITS_TRANSACTION)],
+        records=[
+            *stores,
+            rows.insertion(position, "position"),
+            rows.insertion(deal, "deal", **IN_ITS_TRANSACTION),
+            *_touching(locked, legs, opening.held_after, mandate),
+        ],
     )
     event = partial(
         logger.info,
@@ -144,11 +156,14 @@ def open_position(
         cause=mandate.cause.value,
     )
     transaction.on_commit(event, robust=True)
-    locked.book = locked.book.without_order(order.id).with_position(OpenPosition.of(position))
-    locked.note(Kind.ORDER, order.id)
-    locked.note(Kind.POSITION, position.id)
-    locked.note(Kind.DEAL, deal.id)
     return Opened(position, answer)
+
+
+def _touching(locked: LockedAccount, legs: Sequence[Leg], held: Decimal, mandate: Mandate) -> list[Write]:
+    """A client asks for one thing, and its account is touched with it; whoever acts for prices does so at the end."""
+    if mandate.claim is None:
+        return []
+    return [touching(locked, ledger.foreseen(locked.wallet, legs, held=held), now=mandate.now)]
 
 
 def end_order(locked: LockedAccount, order: Order, status: Order.Status, *, now: datetime, **facts: Any) -> None:
@@ -243,6 +258,8 @@ def close_position(
     """
     Write the closing deal of a locked position, release its margin and post its money; every figure is known by now.
 
+    For a client the same statement puts down what prices can do to the account from now on.
+
     Profit, commission and, if nothing stays open and the account would owe, compensation and credit are one posting.
     """
     wallet, now, deal_id = locked.wallet, mandate.now, uuid7()
@@ -277,10 +294,14 @@ def close_position(
         executed_at=now,
     )
     is_stop_out = mandate.cause == Cause.STOP_OUT
+    legs = _closing_legs(wallet, profit=profit, commission=commission, compensation=compensation)
+    held = locked.book.held
+    locked.note(Kind.POSITION, position.id)
+    locked.note(Kind.DEAL, deal_id)
     _, answer = ledger.settle(
-        _closing_legs(wallet, profit=profit, commission=commission, compensation=compensation),
+        legs,
         wallet=wallet,
-        held=locked.book.held,
+        held=held,
         type=Type.STOP_OUT if is_stop_out else Type.CLOSE,
         actor=mandate.actor,
         now=now,
@@ -288,7 +309,11 @@ def close_position(
         answer=None if receipt is None else lambda posting: receipt(posting, position, deal_id, compensation),
         digest=mandate.digest,
         reference=f"position {position.number}",
-        records=[_reduced(position, closing, now), rows.insertion(deal, "deal", **IN_ITS_TRANSACTION)],
+        records=[
+            _reduced(position, closing, now),
+            rows.insertion(deal, "deal", **IN_ITS_TRANSACTION),
+            *_touching(locked, legs, held, mandate),
+        ],
     )
     event = partial(
         logger.info,
@@ -298,8 +323,6 @@ def close_position(
         cause=mandate.cause.value,
     )
     transaction.on_commit(event, robust=True)
-    locked.note(Kind.POSITION, position.id)
-    locked.note(Kind.DEAL, deal_id)
     return Closed(deal_id, compensation, answer)
 
 

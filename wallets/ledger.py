@@ -302,10 +302,12 @@ _LEG_VALUES = {
 
 
 @functools.cache
-def _post_sql(wallets: int, legs: int, *, is_answered: bool, records: tuple[str, ...]) -> str:
+def _post_sql(wallets: int, legs: int, *, is_answered: bool, records: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
     """One text per shape of posting, so that each is prepared once."""
     answered = f", answered AS ({idempotency.COMPLETE_SQL})" if is_answered else ""
-    recorded = "".join(f", record{place} AS ({sql})" for place, sql in enumerate(records))
+    recorded = "".join(
+        f", {', '.join([*parts, f'record{place} AS ({sql})'])}" for place, (sql, parts) in enumerate(records)
+    )
     counts = [f"(SELECT count(*) FROM record{place})" for place in range(len(records))]  # noqa: S608 - our own names
     return _POST_SQL.format(
         wallets=_values("w", _WALLET_VALUES, wallets),
@@ -398,7 +400,7 @@ def post(  # noqa: PLR0913 - a posting has as many facts as an audit record, and
         params |= idempotency.completion(claim, given, now)
     for record in records:
         params |= record.params
-    texts = tuple(record.sql for record in records)
+    texts = tuple((record.sql, record.parts) for record in records)
     statement = _post_sql(len(built.after), len(legs), is_answered=claim is not None, records=texts)
     moved, entries, answered, recorded = db.fetch_all(statement, params)[0]
     assert moved == len(built.after), "a wallet changed under its lock"
@@ -503,13 +505,27 @@ def _build(legs: Sequence[Leg], *, owner: UUID, transaction: UUID, now: datetime
     return _Built(list(touched.values()), list(after.values()), params)
 
 
-def _move(wallet: LockedWallet, leg: Leg, *, transaction: UUID, now: datetime) -> None:
-    """Make of a wallet what one leg makes of it, down to the link that proves it."""
+def foreseen(wallet: LockedWallet, legs: Iterable[Leg], *, held: Decimal) -> LockedWallet:
+    """What a posting of these legs will make of a wallet's money, for what is written with it; nothing is changed."""
+    after = LockedWallet(*_FACTS(wallet))
+    after.held = held
+    for leg in legs:
+        if leg.wallet.id == wallet.id:
+            _add(after, leg)
+    return after
+
+
+def _add(wallet: LockedWallet, leg: Leg) -> None:
     if leg.reason in CREDITING:
         assert wallet.kind == Kind.MARGIN, "credit is margin and nothing else"
         wallet.credit += leg.amount
     else:
         wallet.balance += leg.amount
+
+
+def _move(wallet: LockedWallet, leg: Leg, *, transaction: UUID, now: datetime) -> None:
+    """Make of a wallet what one leg makes of it, down to the link that proves it."""
+    _add(wallet, leg)
     wallet.version += 1
     if leg.reason in REALIZING:
         wallet.realized_profit += leg.amount

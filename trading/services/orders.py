@@ -216,7 +216,6 @@ def _fill(ticket: _Ticket, claim: Claim, actor: Actor) -> Answer:
     opened = execution.open_position(
         ticket.locked, order, ticket.opening, mandate=mandate, receipt=receipt, stores=stores
     )
-    touch(ticket.locked, now=mandate.now)
     assert opened.answer is not None
     return opened.answer
 

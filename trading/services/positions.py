@@ -20,7 +20,7 @@ from trading.errors import PositionClosed, VolumeInvalid
 from trading.execution import Mandate
 from trading.market import Market
 from trading.models import Position
-from trading.watch import LockedAccount, touch
+from trading.watch import LockedAccount
 from wallets.ledger import Posting
 
 CLOSE = Operation("CLOSE", effect_table="trading_deal")
@@ -54,7 +54,6 @@ def close_position(*, position_id: UUID, volume: Decimal | None, claim: Claim, a
     mandate = Mandate(actor=actor, now=timezone.now(), claim=claim)
     receipt = partial(_receipt, closing=closing, locked=locked, now=mandate.now)
     closed = execution.close_position(locked, position, closing, mandate=mandate, receipt=receipt)
-    touch(locked, now=mandate.now)
     assert closed.answer is not None
     return closed.answer
 
