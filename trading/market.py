@@ -47,7 +47,7 @@ class Tick:
         return Price(self.bid, self.ask)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Market:
     """
     All instruments and prices at one moment; `schedules` and `leverage_caps` only where something may be opened.
@@ -89,7 +89,7 @@ class Market:
             raise QuoteStale(symbol=symbol, age_seconds=int(age_seconds), age_seconds_max=age_seconds_max)
         return tick
 
-    @property
+    @cached_property
     def pairs(self) -> dict[str, str]:
         """Which symbol converts between two currencies, by base and quote; of two, the one that `rates` takes."""
         symbols = [symbol for symbol in self.instruments if symbol not in self.ticks] + list(self.ticks)
@@ -101,13 +101,23 @@ class Market:
 
         Money is booked on fresh ones only. What is merely shown (a floating profit) may use the last known price.
         """
+        return self._fresh_rates if fresh_only else self._last_rates
+
+    @cached_property
+    def _fresh_rates(self) -> Rates:
         rates = {}
         for symbol, tick in self.ticks.items():
             instrument = self.instruments[symbol]
-            age_seconds = (self.now - tick.received_at).total_seconds()
-            if not fresh_only or age_seconds <= instrument.quote_age_seconds_max:
+            if (self.now - tick.received_at).total_seconds() <= instrument.quote_age_seconds_max:
                 rates[instrument.base + instrument.quote] = tick.price
         return rates
+
+    @cached_property
+    def _last_rates(self) -> Rates:
+        return {
+            self.instruments[symbol].base + self.instruments[symbol].quote: tick.price
+            for symbol, tick in self.ticks.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import psycopg
+from django.conf import settings
 from django.db.backends.postgresql import base
 from django.db.utils import InterfaceError, OperationalError
 from psycopg.abc import Transformer as Adapting
@@ -140,9 +141,20 @@ class Statements:
 class DatabaseWrapper(base.DatabaseWrapper):
     """Used as `ENGINE = "core.postgres"`."""
 
+    is_debugging = False
+
     #: Names this connection's newest transaction; no two transactions of a process share one, on whatever connection.
     transaction_serial = 0
     asked_at = 0.0
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        self.is_debugging = settings.DEBUG
+        return super().get_new_connection(conn_params)
+
+    @property
+    def queries_logged(self) -> bool:
+        """As Django has it, with the setting as it was when the session began: it is asked for with each statement."""
+        return self.force_debug_cursor or self.is_debugging
 
     def set_autocommit(self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False) -> None:
         super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)

@@ -204,7 +204,9 @@ def _reckon(
     assert opening.state_before is not None
     before, currency, spoken_for = opening.state_before, wallet.currency, book.held_with()
     free = before.free_margin - book.reserved
-    supposed = replace(market, ticks={**market.ticks, instrument.symbol: opening.tick})
+    supposed = market
+    if opening.tick is not market.ticks[instrument.symbol]:
+        supposed = replace(market, ticks={**market.ticks, instrument.symbol: opening.tick})
     cost = functools.cache(
         partial(
             _cost,
