@@ -147,12 +147,12 @@ def retry_on_conflict(func: Callable[P, R]) -> Callable[P, R]:
 
     Outside `transaction.atomic(durable=True)`, never inside: a retry must start with nothing held, and only the
     outermost block can promise that. What is retried: deadlocks and serialization failures (the server has rolled
-    back, and the lock order makes them rare), lock time-outs while time is left, and a link lost before COMMIT. What is
-    not: a statement that used up its time, a constraint that spoke, anything we do not recognise. A link lost *during*
-    COMMIT may have moved the money, so the function runs again only if it goes through `exactly_once`, where the
-    idempotency key, which commits with the money, answers for what happened; otherwise the caller is told that the
-    outcome is unknown. Each wait is uniform in [10 ms, min(100 ms, 20 ms * 2^attempt)], so that two victims of one
-    deadlock do not meet again, and no wait starts that would outlive the request's deadline.
+    back, and the lock order makes them rare), a refusal that looked too early, lock time-outs while time is left, and a
+    link lost before COMMIT. What is not: a statement that used up its time, a constraint that spoke, anything we do not
+    recognise. A link lost *during* COMMIT may have moved the money, so the function runs again only if it goes through
+    `exactly_once`, where the idempotency key, which commits with the money, answers for what happened; otherwise the
+    caller is told that the outcome is unknown. Each wait is uniform in [10 ms, min(100 ms, 20 ms * 2^attempt)], so that
+    two victims of one deadlock do not meet again, and no wait starts that would outlive the request's deadline.
 
     :raises Unavailable, Contended, DeadlineExceeded, DatabaseUnavailable, OutcomeUnknown: when retrying did not help
     """
@@ -171,6 +171,10 @@ def retry_on_conflict(func: Callable[P, R]) -> Callable[P, R]:
                 if not outcome_unknown:
                     raise
                 error, fault = held, Fault.OUTCOME_UNKNOWN
+            except DomainError as refusal:
+                if not refusal.looked_too_early:
+                    raise
+                error, fault = refusal, Fault.CONFLICT
             except DatabaseFault as raised:
                 error, fault = raised, classify(raised)
             attempt += 1
@@ -194,8 +198,11 @@ def _wait_before(attempt: int, fault: Fault, error: DatabaseFault | DomainError,
     if attempt > _RETRIES_BY_FAULT.get(fault, 0) or (left is not None and left <= wait_ms):
         metrics.RETRIES_SPENT.labels(fault.value).inc()
         logger.warning("core.transaction.gave_up", fault=fault.value, attempt=attempt, function=function)
-        refusal = refusal_for(error) if isinstance(error, DatabaseFault) else OutcomeUnknown()
-        raise refusal from error
+        if isinstance(error, DatabaseFault):
+            raise refusal_for(error) from error
+        if isinstance(error, ClaimHeldElsewhere):
+            raise OutcomeUnknown from error
+        raise error
     state = sqlstate(error) or ""
     metrics.RETRIES.labels(state).inc()
     logger.warning(

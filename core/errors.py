@@ -27,6 +27,8 @@ class DomainError(Exception):
     final: ClassVar[bool] = True
     is_public: ClassVar[bool] = True
     retry_after_seconds: int | None = None
+    #: What made it a refusal was committed after we had looked: the whole may run again, and will see it at once.
+    looked_too_early = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hmac
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -32,6 +32,8 @@ DIGEST_VERSION = "1"
 OPERATIONS: dict[str, Operation] = {}
 
 Status = IdempotencyKey.Status
+
+_KEY_CONSTRAINT = "idempotencykey_owner_digest"
 
 
 class IdempotencyKeyRequired(DomainError):
@@ -182,9 +184,10 @@ def exactly_once(operation: Operation) -> Callable[[S], S]:
     Inside the transaction: claim the key, replay what is known, or run the service and store its answer.
 
     A claim is an advisory try-lock that ends with the transaction: it needs no lease and no clock, and when a worker
-    dies its claim dies with its work. A refusal raised before the first write becomes the key's final answer and
-    leaves by returning, so that it commits. A refusal after a write is a bug: everything rolls back and the key stays
-    free. So it does for whatever is not final (not found, malformed, busy).
+    dies its claim dies with its work. The key is written once, with its answer, and the unique constraint on it stands
+    behind the lock. A refusal raised before the first write becomes the key's final answer and leaves by returning, so
+    that it commits. A refusal after a write is a bug: everything rolls back and the key stays free. So it does for
+    whatever is not final (not found, malformed, busy).
 
     :raises ClaimHeldElsewhere: if another request with this key is in flight
     :raises IdempotencyKeyReused: if the key belongs to a different request
@@ -211,15 +214,27 @@ def exactly_once(operation: Operation) -> Callable[[S], S]:
                     raise AssertionError(f"{refusal.code} was raised after a write") from refusal
                 answer = Answer.refusal(refusal, claim)
             except IntegrityError as error:
-                if db.constraint(error).endswith("_idempotency_digest"):
-                    raise IdempotencyKeyExpired from error
-                raise
+                raise _as_known(error) from error
             return answer if answer.stored else complete(claim, answer)
 
         wrapper.answers_through_its_key = True  # type: ignore[attr-defined]  # read by retry_on_conflict
         return wrapper  # type: ignore[return-value]  # same signature, wrapped
 
     return decorate
+
+
+def _as_known(error: IntegrityError) -> IdempotencyKeyExpired:
+    """
+    What it means that a constraint on the key or on the effect spoke; any other is raised as it is.
+
+    It was done so long ago that only the effect is left, or after we had looked: the next look will tell.
+    """
+    name = db.constraint(error)
+    if name != _KEY_CONSTRAINT and not name.endswith("_idempotency_digest"):
+        raise error
+    expired = IdempotencyKeyExpired()
+    expired.looked_too_early = True
+    return expired
 
 
 class _WriteWatch:
@@ -233,42 +248,30 @@ class _WriteWatch:
         return execute(sql, params, many, context)
 
 
-# One statement claims: it sets the transaction's time limits, tries the lock on the key, inserts the key if the lock
-# was had and nobody was here before, and reads what is known. `known` is read from the snapshot taken before the lock
-# was had, so "no insert and nothing known" means that the key was committed in between: the caller reads once more.
+# One statement claims: it sets the transaction's time limits, tries the lock on the key, and reads what is known. It
+# reads from a snapshot that was taken before the lock was had: what was committed in between is not seen here, and the
+# unique constraints on the key and on the effect say so when these are written.
 _CLAIM_SQL = """
 WITH gate AS MATERIALIZED (
     SELECT pg_try_advisory_xact_lock(%(lock_id)s::bigint) AS had,
            set_config('lock_timeout', %(lock_timeout)s, true),
            set_config('statement_timeout', %(statement_timeout)s, true)
-), claimed AS (
-    INSERT INTO core_idempotencykey (id, owner, digest, operation, request_hash, status, created_at, expires_at)
-    SELECT %(id)s::uuid, %(owner)s::uuid, %(digest)s::bytea, %(operation)s::text, %(request_hash)s::bytea,
-           'PROCESSING', %(now)s::timestamptz, %(expires_at)s::timestamptz
-      FROM gate WHERE gate.had
-    ON CONFLICT ON CONSTRAINT idempotencykey_owner_digest DO NOTHING
-    RETURNING id
 )
-SELECT gate.had, claimed.id, known.status, known.request_hash, known.response_status, known.response_body,
-       known.effect_id, known.expires_at, {effect_id}
+SELECT gate.had, {effect_id}, known.status, known.request_hash, known.response_status, known.response_body,
+       known.effect_id, known.expires_at
   FROM gate
-  LEFT JOIN claimed ON true
   LEFT JOIN core_idempotencykey known ON known.owner = %(owner)s::uuid AND known.digest = %(digest)s::bytea
   {effect_join}
 """
 
-_KNOWN_SQL = """
-SELECT known.status, known.request_hash, known.response_status, known.response_body, known.effect_id, known.expires_at
-  FROM core_idempotencykey known
- WHERE known.owner = %(owner)s::uuid AND known.digest = %(digest)s::bytea
-"""
-
 #: Kept apart from the claim: it is appended to a posting too, so that the money and its answer are one statement.
 COMPLETE_SQL = """
-UPDATE core_idempotencykey
-   SET status = %(key_status)s::text, response_status = %(response_status)s::smallint,
-       response_body = %(response_body)s::bytea, effect_id = %(effect_id)s::uuid, completed_at = %(now)s::timestamptz
- WHERE owner = %(key_owner)s::uuid AND digest = %(key_digest)s::bytea AND status = 'PROCESSING'
+INSERT INTO core_idempotencykey
+       (id, owner, digest, operation, request_hash, status, response_status, response_body, effect_id, created_at,
+        completed_at, expires_at)
+VALUES (%(key_id)s::uuid, %(key_owner)s::uuid, %(key_digest)s::bytea, %(key_operation)s::text,
+        %(key_request_hash)s::bytea, %(key_status)s::text, %(response_status)s::smallint, %(response_body)s::bytea,
+        %(effect_id)s::uuid, %(now)s::timestamptz, %(now)s::timestamptz, %(key_expires_at)s::timestamptz)
 RETURNING id
 """
 
@@ -287,37 +290,27 @@ def _claim_sql(effect_table: str | None) -> str:
 
 def _claim(claim: Claim) -> Answer | None:
     """Claim the key for this transaction: None if it is ours to act on, else the stored answer."""
-    now = timezone.now()
     row = db.fetch_all(
         _claim_sql(claim.operation.effect_table),
         {
             "lock_id": claim.lock_id,
             "lock_timeout": str(min(db.LOCK_TIMEOUT_MS, db.statement_timeout_ms())),
             "statement_timeout": str(db.statement_timeout_ms()),
-            "id": uuid7(),
             "owner": claim.owner,
             "digest": claim.digest,
-            "operation": claim.operation.name,
-            "request_hash": claim.request_hash,
-            "now": now,
-            "expires_at": now + timedelta(seconds=settings.IDEMPOTENCY_TTL_SECONDS),
         },
     )[0]
-    had, claimed, effect_id = row[0], row[1], row[8]
-    if claimed is not None:
-        if effect_id is not None:  # the answer was purged, the effect was not
-            raise IdempotencyKeyExpired(transaction_id=effect_id)
-        return None
-    known = row[2:8]
-    if known[0] is None and had:
-        rows = db.fetch_all(_KNOWN_SQL, {"owner": claim.owner, "digest": claim.digest})
-        known = rows[0] if rows else known
-    if known[0] is None:
+    had, effect_id, *known = row
+    if known[0] is not None:
+        return _replay(claim, known, timezone.now())
+    if not had:
         raise db.ClaimHeldElsewhere
-    return _replay(claim, known, now)
+    if effect_id is not None:  # the answer was purged, the effect was not
+        raise IdempotencyKeyExpired(transaction_id=effect_id)
+    return None
 
 
-def _replay(claim: Claim, known: tuple[Any, ...], now: datetime) -> Answer:
+def _replay(claim: Claim, known: Sequence[Any], now: datetime) -> Answer:
     status, request_hash, response_status, response_body, effect_id, expires_at = known
     if not hmac.compare_digest(bytes(request_hash), claim.request_hash):
         raise IdempotencyKeyReused
@@ -331,6 +324,10 @@ def _replay(claim: Claim, known: tuple[Any, ...], now: datetime) -> Answer:
 def completion(claim: Claim, answer: Answer, now: datetime) -> dict[str, Any]:
     """The parameters of `COMPLETE_SQL` that store this answer under this claim."""
     return {
+        "key_id": uuid7(),
+        "key_operation": claim.operation.name,
+        "key_request_hash": claim.request_hash,
+        "key_expires_at": now + timedelta(seconds=settings.IDEMPOTENCY_TTL_SECONDS),
         "key_status": Status.FAILED if answer.refused else Status.COMPLETED,
         "response_status": answer.status,
         "response_body": answer.body,
@@ -344,8 +341,10 @@ def completion(claim: Claim, answer: Answer, now: datetime) -> dict[str, Any]:
 def complete(claim: Claim, answer: Answer) -> Answer:
     """Store the answer under the claim, in the caller's transaction; for services whose last step is not a posting."""
     db.require_transaction()
-    rows = db.fetch_all(COMPLETE_SQL, completion(claim, answer, timezone.now()))
-    assert len(rows) == 1, "the claim was made in this transaction and is still open"
+    try:
+        db.fetch_all(COMPLETE_SQL, completion(claim, answer, timezone.now()))
+    except IntegrityError as error:
+        raise _as_known(error) from error
     return replace(answer, stored=True)
 
 

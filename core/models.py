@@ -16,7 +16,7 @@ class IdempotencyKey(models.Model):
     """
 
     class Status(models.TextChoices):
-        PROCESSING = "PROCESSING"  # seen only from inside its own transaction: never committed
+        PROCESSING = "PROCESSING"  # written by nobody: a key comes with its answer
         COMPLETED = "COMPLETED"
         FAILED = "FAILED"
 

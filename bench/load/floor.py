@@ -47,7 +47,7 @@ ALIKE = ("response_body", "request_id")
 UNCHECKED = "digest_chain"
 PARAMETER = re.compile(r"%\((\w+)\)s")
 
-_NOW = {"now": "now()", "effective_at": "now()", "expires_at": "now() + interval '1 hour'"}
+_NOW = {"now": "now()", "effective_at": "now()", "key_expires_at": "now() + interval '1 hour'"}
 _PLACE, _NONCE = "sha256(int8send(:place))", "sha256(int8send(:nonce))"
 _SOURCE, _TARGET = "'W' || :source::text", "'W' || :target::text"
 _PAIR = f"s.number = {_SOURCE} AND t.number = {_TARGET}"
@@ -90,7 +90,7 @@ STEPS = (
     Step(
         "claim",
         "pg_try_advisory_xact_lock",
-        {"lock_id": ":nonce", "id": "uuidv7()", "digest": _NONCE, "request_hash": _NONCE} | _NOW,
+        {"lock_id": ":nonce", "digest": _NONCE},
         {"owner": "token_owner_id"},
         known=_CALLER,
     ),
@@ -106,7 +106,8 @@ STEPS = (
     Step(
         "post",
         "INTO wallets_ledgertransaction",
-        {"e0_id": "uuidv7()", "e1_id": "uuidv7()", "transfer_id": "uuidv7()", "digest": _NONCE, "key_digest": _NONCE}
+        dict.fromkeys(("e0_id", "e1_id", "transfer_id", "key_id"), "uuidv7()")
+        | dict.fromkeys(("digest", "key_digest", "key_request_hash"), _NONCE)
         | _NOW,
         _FROM_THE_LOCK | dict.fromkeys(("owner", "actor_id", "key_owner"), "token_owner_id"),
         known=f"SELECT uuidv7() AS posting, caller.*, {_AFTER}\n"  # noqa: S608 - ours

@@ -25,6 +25,7 @@ from core.idempotency import (
     IdempotencyKeyReused,
     Operation,
     canonical,
+    complete,
     conceal,
     exactly_once,
 )
@@ -274,6 +275,37 @@ def test_fifty_at_once_have_one_effect_and_one_answer(committed_db: Clone) -> No
     assert Counter(answer.replayed for answer in answers)[False] == 1
     assert len({answer.body for answer in answers}) == 1
     assert notes("a") == 1
+
+
+def done_elsewhere(document: dict[str, Any]) -> Answer:
+    """The same request, carried out and committed by another that did not meet our lock."""
+    done: Answer = in_thread(transaction.atomic()(partial(complete, claim(), Answer.of(document))))
+    return done
+
+
+def test_what_was_done_since_the_claim_is_replayed_and_not_done_again(committed_db: Clone) -> None:
+    """The other one committed between our statement's snapshot and its lock: we think ourselves the first."""
+    theirs: list[Answer] = []
+
+    def be_overtaken() -> None:
+        theirs[:] = theirs or [done_elsewhere({"id": "theirs"})]
+
+    mine = take_note(name="a", claim=claim(), before_write=be_overtaken)
+    assert (mine.replayed, mine.body) == (True, theirs[0].body)
+    assert notes("a") == 0
+    assert IdempotencyKey.objects.count() == 1
+
+
+def test_a_refusal_that_was_overtaken_is_forgotten(committed_db: Clone) -> None:
+    theirs: list[Answer] = []
+
+    def be_overtaken_and_refuse() -> None:
+        theirs[:] = theirs or [done_elsewhere({"id": "theirs"})]
+        raise effects.NoteRefused(name="a")
+
+    mine = take_note(name="a", claim=claim(), before_write=be_overtaken_and_refuse)
+    assert (mine.replayed, mine.status, mine.body) == (True, 201, theirs[0].body)
+    assert IdempotencyKey.objects.count() == 1
 
 
 def test_a_worker_that_dies_takes_its_claim_along(committed_db: Clone) -> None:
