@@ -262,7 +262,7 @@ def close_position(
 
     Profit, commission and, if nothing stays open and the account would owe, compensation and credit are one posting.
     """
-    wallet, now, deal_id = locked.wallet, mandate.now, uuid7()
+    wallet, now = locked.wallet, mandate.now
     rest = closing.rest_of(position)
     book = locked.book
     locked.book = book.without_position(position.id) if rest is None else book.with_position(rest)
@@ -270,34 +270,12 @@ def close_position(
     compensation = Decimal(0)
     if not locked.book.positions:
         compensation = margin.negative_balance_compensation(wallet.balance + profit - commission)
-    kept = {"balance_before": show(wallet.balance, wallet.currency), "stays_open": bool(locked.book.positions)}
-    deal = rows.new(
-        Deal,
-        id=deal_id,
-        owner_id=wallet.owner,
-        account_id=position.account_id,
-        position=position,
-        instrument_id=position.instrument_id,
-        entry=Deal.Entry.OUT,
-        cause=mandate.cause,
-        batch=mandate.batch,
-        side=position.side,
-        volume=closing.volume,
-        price=closing.price,
-        price_open=position.price_open,
-        margin=closing.released,
-        profit=profit,
-        commission=commission,
-        compensation=compensation,
-        inputs=closing.inputs | kept,
-        idempotency_digest=mandate.permanent_digest,
-        executed_at=now,
-    )
+    deal = _closing_deal(locked, position, closing, compensation, mandate)
     is_stop_out = mandate.cause == Cause.STOP_OUT
     legs = _closing_legs(wallet, profit=profit, commission=commission, compensation=compensation)
     held = locked.book.held
     locked.note(Kind.POSITION, position.id)
-    locked.note(Kind.DEAL, deal_id)
+    locked.note(Kind.DEAL, deal.id)
     _, answer = ledger.settle(
         legs,
         wallet=wallet,
@@ -306,7 +284,7 @@ def close_position(
         actor=mandate.actor,
         now=now,
         claim=mandate.claim,
-        answer=None if receipt is None else lambda posting: receipt(posting, position, deal_id, compensation),
+        answer=None if receipt is None else lambda posting: receipt(posting, position, deal.id, compensation),
         digest=mandate.digest,
         reference=f"position {position.number}",
         records=[
@@ -319,11 +297,40 @@ def close_position(
         logger.info,
         "trading.position.closed",
         position_id=str(position.id),
-        deal_id=str(deal_id),
+        deal_id=str(deal.id),
         cause=mandate.cause.value,
     )
     transaction.on_commit(event, robust=True)
-    return Closed(deal_id, compensation, answer)
+    return Closed(deal.id, compensation, answer)
+
+
+def _closing_deal(
+    locked: LockedAccount, position: Position, closing: Closing, compensation: Decimal, mandate: Mandate
+) -> Deal:
+    wallet = locked.wallet
+    kept = {"balance_before": show(wallet.balance, wallet.currency), "stays_open": bool(locked.book.positions)}
+    return rows.new(
+        Deal,
+        id=uuid7(),
+        owner_id=wallet.owner,
+        account_id=position.account_id,
+        position=position,
+        instrument_id=position.instrument_id,
+        entry=Deal.Entry.OUT,
+        cause=mandate.cause,
+        batch=mandate.batch,
+        side=position.side,
+        volume=closing.volume,
+        price=closing.price,
+        price_open=position.price_open,
+        margin=closing.released,
+        profit=closing.profit.amount,
+        commission=closing.commission.amount,
+        compensation=compensation,
+        inputs=closing.inputs | kept,
+        idempotency_digest=mandate.permanent_digest,
+        executed_at=mandate.now,
+    )
 
 
 def _reduced(position: Position, closing: Closing, now: datetime) -> Write:
