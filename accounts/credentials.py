@@ -207,12 +207,14 @@ RETURNING id
 """
 
 
+@db.retry_on_conflict
 def find_token(text: str) -> StoredToken | None:
     """The token with this secret, whatever its state; one indexed query."""
     rows: list[Any] = db.fetch_all(_FIND_SQL, {"digest": token_digest(text)})
     return _stored(*rows[0]) if rows else None
 
 
+@db.retry_on_conflict  # a statement by itself may run again: at worst the attempt counts twice
 def find_token_and_count(text: str, scope: str, *, now: datetime) -> tuple[StoredToken | None, Attempt]:
     """
     The token, and what became of one attempt of its owner in a scope of `core.throttling`, for `throttling.judge`.

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from scripts import embedded_postgres, environment
 HERE = Path(__file__).resolve().parent.parent
 CLUSTER = environment.ROOT / "var" / "postgres-bench"
 START_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 30.0
 #: What gunicorn has where nothing else is said.
 WEB_WORKERS, WEB_THREADS = 2, 4
 VERIFY = ("verify_ledger", "verify_positions")
@@ -64,8 +66,8 @@ class System:
 class Server:
     """A durable PostgreSQL of the measurements' own: fsync and synchronous_commit are on."""
 
-    def __init__(self) -> None:
-        self.hold = embedded_postgres.use(CLUSTER, durable=True)
+    def __init__(self, cluster: Path = CLUSTER) -> None:
+        self.hold = embedded_postgres.use(cluster, durable=True)
 
     @property
     def pid(self) -> int:
@@ -73,6 +75,15 @@ class Server:
 
     def url(self, database: str) -> str:
         return self.hold.url(database)
+
+    def stop(self) -> None:
+        """End every session at once and the server with them, as an operator would; `start` brings it back."""
+        os.kill(self.pid, signal.SIGINT)
+        data = self.hold.cluster.asked
+        processes.wait_for(lambda: not embedded_postgres.is_running(data), STOP_SECONDS_MAX, "the server's end")
+
+    def start(self) -> None:
+        embedded_postgres.start(self.hold.cluster.asked, durable=True)
 
     def execute(self, statement: sql.Composed | str) -> list[Any]:
         with psycopg.connect(self.url(embedded_postgres.SUPERUSER), autocommit=True) as session:
