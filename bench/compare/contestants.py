@@ -131,7 +131,9 @@ def _desk(
     scripts: Callable[[Sequence[Member]], list[Script]], *, is_trading: bool = False, has_history: bool = False
 ) -> Callable[[Arena], Figures]:
     def run(arena: Arena) -> Figures:
-        with systems.desk(arena.server, arena.template, log=arena.log, is_trading=is_trading) as system:
+        with systems.desk(
+            arena.server, arena.template, log=arena.log, connections=CONNECTIONS, is_trading=is_trading
+        ) as system:
             if has_history:
                 load(arena, system, systems.desk_transfers(arena.members), HISTORY_SECONDS)
             return measured(arena, system, lambda: load(arena, system, scripts(arena.members)))

@@ -172,11 +172,20 @@ def desk(
     log: Path,
     workers: int = WEB_WORKERS,
     threads: int = WEB_THREADS,
+    connections: int | None = None,
     is_trading: bool = False,
 ) -> Iterator[System]:
-    """Our own: gunicorn on a fresh copy of the template, and beside it the price feed if there is trading."""
+    """
+    Our own: gunicorn on a fresh copy of the template, and beside it the price feed if there is trading.
+
+    Where it is known how many `connections` will come and stay, no worker takes many more than its share: else one may
+    have most of them, and the other nothing to do. (nginx hands each request to whoever is free; the reference's
+    master deals its connections out in turn.)
+    """
     port = free_port()
     settings = {"HOST": "127.0.0.1", "PORT": str(port), "WEB_WORKERS": str(workers), "WEB_THREADS": str(threads)}
+    if connections is not None:
+        settings["WEB_CONNECTIONS"] = str(connections // workers + 1)
     with fresh_desk(server, template) as installation, ExitStack() as stack:
         if is_trading:
             stack.enter_context(prices(server, run_name(template), installation, log))
