@@ -109,11 +109,10 @@ def account_to_trade(owner: UUID, number: str, now: datetime) -> tuple[TradingAc
     :raises TradingAccountNotFound: if it does not exist or belongs to somebody else
     """
     where = "t.number = %(number)s::varchar AND t.owner_id = %(owner)s::uuid"
-    found = rows.select_with(TradingAccount, where, also=prices.STAMP, number=number, owner=owner)
+    found = _account_and_market(where, now, number=number, owner=owner)
     if found is None:
         raise TradingAccountNotFound(number=number)
-    account, stamp = found
-    return account, _market_of(prices.latest(prices.Stamp(*stamp)), now)
+    return found
 
 
 def account_of_position(owner: UUID, position_id: UUID, now: datetime) -> tuple[TradingAccount, Market]:
@@ -122,9 +121,16 @@ def account_of_position(owner: UUID, position_id: UUID, now: datetime) -> tuple[
 
     :raises PositionNotFound: if it does not exist or belongs to somebody else
     """
-    found = rows.select_with(TradingAccount, _OF_POSITION, also=prices.STAMP, position=position_id, owner=owner)
+    found = _account_and_market(_OF_POSITION, now, position=position_id, owner=owner)
     if found is None:
         raise PositionNotFound
+    return found
+
+
+def _account_and_market(where: str, now: datetime, **params: Any) -> tuple[TradingAccount, Market] | None:
+    found = rows.select_with(TradingAccount, where, also=prices.STAMP, **params)
+    if found is None:
+        return None
     account, stamp = found
     return account, _market_of(prices.latest(prices.Stamp(*stamp)), now)
 
