@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from itertools import count
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,11 +14,12 @@ import pytest
 
 from core.errors import REGISTRY
 from tests import cast
+from tests.docs.pages import DOCS, example
 from tests.live_desk import LiveDesk
 from wallets import verification
 from wallets.models import Transfer
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "API.md"
+PAGE = DOCS / "API.md"
 INTENTS, LOST = 24, 2
 
 pytestmark = pytest.mark.usefixtures("committed_db")
@@ -27,10 +27,7 @@ pytestmark = pytest.mark.usefixtures("committed_db")
 
 @pytest.fixture(scope="module")
 def page() -> ModuleType:
-    (code,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    module = ModuleType("docs.api")
-    exec(compile(code, str(PAGE), "exec"), vars(module))
-    return module
+    return example(PAGE)
 
 
 @pytest.fixture

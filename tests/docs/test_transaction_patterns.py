@@ -6,7 +6,6 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,21 +18,18 @@ from core.idempotency import Answer, Claim
 from tests import cast
 from tests.cast import CastMember
 from tests.database import Clone
+from tests.docs.pages import DOCS, example
 from tests.faults.kill import AFTER_COMMIT, BEFORE_COMMIT, session_dies, worker_dies
 from wallets import ledger, verification
 from wallets.models import LedgerTransaction, Wallet
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "TRANSACTION_PATTERNS.md"
+PAGE = DOCS / "TRANSACTION_PATTERNS.md"
 FLOOR = Decimal("100.00")
 
 
 @pytest.fixture(scope="module")
 def page() -> ModuleType:
-    (code,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    module = ModuleType("docs.transaction_patterns")
-    exec(compile(code, str(PAGE), "exec"), vars(module))
-    return module
+    return example(PAGE)
 
 
 @pytest.fixture
@@ -157,4 +153,4 @@ def answered(page: ModuleType, who: CastMember, key: str) -> Answer:
 def test_the_page_names_tests_that_exist() -> None:
     named = set(re.findall(r"`(tests/[\w/.]+)`", PAGE.read_text()))
     assert named
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert [name for name in named if not (DOCS.parent / name).exists()] == []
