@@ -29,7 +29,7 @@ from typing import Any
 
 from bench import charts_by_second
 from bench.load import figures, front_door, generator, systems
-from bench.load.figures import SHED, percentile
+from bench.load.figures import SHED, Check, percentile
 from bench.load.front_door import Door, Limits
 from bench.load.generator import Load, Shots
 from bench.load.scripts import Script
@@ -47,16 +47,6 @@ EAGER = 64
 STRANGERS = 3_000
 DESCRIPTORS_SPARE = 500
 URGENCY = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was promised, and what came of it."""
-
-    name: str
-    promised: str
-    measured: Any
-    is_kept: bool
 
 
 @dataclass(slots=True)

@@ -14,8 +14,9 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from bench.faults.plan import BEHIND_NGINX, FAULTS, Figure, Stage
+from bench.faults.plan import BEHIND_NGINX, FAULTS, Stage
 from bench.load import systems
+from bench.load.figures import Check
 from bench.load.systems import Server
 from scripts import environment
 
@@ -35,16 +36,16 @@ def main(arguments: list[str] | None = None) -> int:
     LOG.unlink(missing_ok=True)
     server = Server(CLUSTER)
     template, members = systems.desk_template(server, PEOPLE)
-    figures: dict[str, list[Figure]] = {}
+    figures: dict[str, list[Check]] = {}
     for name in names:
         started = time.monotonic()
         try:
             set_up = Stage.behind_nginx if name in BEHIND_NGINX else Stage.set_up
             with set_up(server, template, members, LOG) as stage:
                 figures[name] = FAULTS[name](stage)
-            figures[name].append(Figure("books afterwards", "exact", "exact", True))
+            figures[name].append(Check("books afterwards", "exact", "exact", True))
         except RuntimeError as error:
-            figures.setdefault(name, []).append(Figure("books afterwards", "exact", str(error), False))
+            figures.setdefault(name, []).append(Check("books afterwards", "exact", str(error), False))
         tell(name, figures[name], time.monotonic() - started)
     missed = [f"{name}: {one.name}" for name, all_ in figures.items() for one in all_ if not one.is_kept]
     if set(names) == set(FAULTS):
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if missed else 0
 
 
-def tell(name: str, figures: list[Figure], seconds: float) -> None:
+def tell(name: str, figures: list[Check], seconds: float) -> None:
     said = (FAULTS[name].__doc__ or "").strip()
     print(f"\n{name}  {said}  ({seconds:.0f} s)")
     for one in figures:
@@ -61,7 +62,7 @@ def tell(name: str, figures: list[Figure], seconds: float) -> None:
         print(f"    {one.name:34} {one.promised:>24}   {one.measured}{mark}", flush=True)
 
 
-def keep(figures: dict[str, list[Figure]]) -> None:
+def keep(figures: dict[str, list[Check]]) -> None:
     now = datetime.now(UTC)
     path = RESULTS / f"{now.date()}-faults.json"
     told = {name: [asdict(one) for one in all_] for name, all_ in figures.items()}

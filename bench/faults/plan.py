@@ -21,22 +21,16 @@ import psycopg
 from bench.faults.intents import Crowd, Intent, Line, Reply, first_replies, what_went_wrong
 from bench.load import front_door, processes, systems
 from bench.load.crowd import Member
+from bench.load.figures import Check, percentile
 from bench.load.systems import Server
 
 WARM_UP_SECONDS = 2.0
 #: What a slow client never comes to the end of.
 SLOW_REQUEST = b"POST /api/v1/transfers HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Filler: " + b"x" * 4000
 BACK_SECONDS_MAX = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One thing that is promised, and what it came to."""
-
-    name: str
-    promised: str
-    measured: str
-    is_kept: bool
+IN_A_TRANSACTION = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+)
 
 
 @dataclass
@@ -108,7 +102,7 @@ class Stage:
         return time.monotonic()
 
 
-def sessions_are_ended(stage: Stage, seconds: float = 30.0) -> list[Figure]:
+def sessions_are_ended(stage: Stage, seconds: float = 30.0) -> list[Check]:
     """A random session is ended every 200 ms."""
     dice, ended = random.Random(3), 0
     crowd = Crowd(stage.port, stage.members)
@@ -124,13 +118,13 @@ def sessions_are_ended(stage: Stage, seconds: float = 30.0) -> list[Figure]:
     wrong = what_went_wrong(replies)
     share = sum(wrong.values()) / len(replies)
     return [
-        Figure("sessions ended", "> 100", str(ended), ended > 100),
-        Figure("clients who saw an error", "<= 0.1 %", f"{share:.2%} of {len(replies)} {wrong or ''}", share <= 0.001),
+        Check("sessions ended", "> 100", str(ended), ended > 100),
+        Check("clients who saw an error", "<= 0.1 %", f"{share:.2%} of {len(replies)} {wrong or ''}", share <= 0.001),
         *settled(stage, crowd),
     ]
 
 
-def a_backend_is_killed(stage: Stage) -> list[Figure]:
+def a_backend_is_killed(stage: Stage) -> list[Check]:
     """One kill -9 of a session's process makes the whole server start again."""
     crowd = Crowd(stage.port, stage.members)
     with crowd.at_work():
@@ -142,7 +136,7 @@ def a_backend_is_killed(stage: Stage) -> list[Figure]:
     return [back("first receipt after it accepts", crowd, accepted), *settled(stage, crowd)]
 
 
-def workers_are_killed(stage: Stage, kills: int = 50) -> list[Figure]:
+def workers_are_killed(stage: Stage, kills: int = 50) -> list[Check]:
     """kill -9 of a web worker, again and again."""
     dice, crowd = random.Random(5), Crowd(stage.port, stage.members)
     with crowd.at_work():
@@ -157,15 +151,14 @@ def workers_are_killed(stage: Stage, kills: int = 50) -> list[Figure]:
     lost, others = wrong.pop("no answer", 0), wrong
     lines = kills * crowd.clients
     return [
-        Figure("workers killed", str(kills), str(kills), True),
-        Figure("answers lost", f"<= {kills} x {crowd.clients} lines", str(lost), lost <= lines),
-        Figure("other errors", "none", str(others or "none"), not others),
+        Check("answers lost", f"<= {kills} x {crowd.clients} lines", str(lost), lost <= lines),
+        Check("other errors", "none", str(others or "none"), not others),
         back("first receipt after the last", crowd, last),
         *settled(stage, crowd),
     ]
 
 
-def the_database_is_away(stage: Stage, seconds: float = 20.0) -> list[Figure]:
+def the_database_is_away(stage: Stage, seconds: float = 20.0) -> list[Check]:
     """The server is stopped, and started again."""
     crowd = Crowd(stage.port, stage.members)
     with crowd.at_work():
@@ -182,21 +175,18 @@ def the_database_is_away(stage: Stage, seconds: float = 20.0) -> list[Figure]:
     slowest = max(reply.seconds for reply in meanwhile)
     proper = [reply for reply in meanwhile if reply.status == 503 and reply.may_be_sent_again]
     return [
-        Figure("answered 503 with Retry-After", "all", f"{len(proper)} of {len(meanwhile)}", proper == meanwhile),
-        Figure("slowest of them, s", "<= 2.5", f"{slowest:.2f}", slowest <= 2.5),
-        Figure("/health/live, /health/ready", "200, 503", f"{live}, {ready}", (live, ready) == (200, 503)),
+        Check("answered 503 with Retry-After", "all", f"{len(proper)} of {len(meanwhile)}", proper == meanwhile),
+        Check("slowest of them, s", "<= 2.5", f"{slowest:.2f}", slowest <= 2.5),
+        Check("/health/live, /health/ready", "200, 503", f"{live}, {ready}", (live, ready) == (200, 503)),
         back("first receipt after it accepts", crowd, accepted),
         *settled(stage, crowd),
     ]
 
 
-def a_worker_stands_still(stage: Stage) -> list[Figure]:
+def a_worker_stands_still(stage: Stage) -> list[Check]:
     """SIGSTOP of a worker that has a transaction open, with its locks."""
     dice, crowd = random.Random(8), Crowd(stage.port, stage.members)
-    open_ = (
-        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
-        "   AND state_change < clock_timestamp() - interval '300 ms'"
-    )
+    open_ = f"{IN_A_TRANSACTION} AND state_change < clock_timestamp() - interval '300 ms'"
     seconds = None
     with crowd.at_work():
         time.sleep(WARM_UP_SECONDS)
@@ -214,10 +204,10 @@ def a_worker_stands_still(stage: Stage) -> list[Figure]:
         time.sleep(2)
     found = "never caught one" if seconds is None else f"{seconds:.1f}"
     is_kept = seconds is not None and seconds <= 11
-    return [Figure("its locks are free after, s", "<= 11", found, is_kept), *settled(stage, crowd)]
+    return [Check("its locks are free after, s", "<= 11", found, is_kept), *settled(stage, crowd)]
 
 
-def it_is_reloaded_and_ended(stage: Stage, times: int = 4) -> list[Figure]:
+def it_is_reloaded_and_ended(stage: Stage, times: int = 4) -> list[Check]:
     """SIGHUP again and again, then SIGTERM and a new start, all under load."""
     crowd = Crowd(stage.port, stage.members)
     with crowd.at_work():
@@ -232,17 +222,17 @@ def it_is_reloaded_and_ended(stage: Stage, times: int = 4) -> list[Figure]:
     replies = first_replies(crowd.intents)
     during = what_went_wrong([reply for reply in replies if reply.at < reloaded])
     return [
-        Figure("errors during reloads", "told, not guessed", str(during or "none"), set(during) <= {"no answer"}),
+        Check("errors during reloads", "lost lines at most", str(during or "none"), set(during) <= {"no answer"}),
         *settled(stage, crowd),
     ]
 
 
-def many_are_slow(stage: Stage, seconds: float = 15.0, sockets: int = 200) -> list[Figure]:
+def many_are_slow(stage: Stage, seconds: float = 15.0, sockets: int = 200) -> list[Check]:
     """200 sockets send a byte a second, and never end their requests."""
     slow: list[socket.socket] = []
     p99: list[float] = []
     replies: list[Reply] = []
-    figures: list[Figure] = []
+    checks: list[Check] = []
     for count in (0, sockets):
         crowd = Crowd(stage.port, stage.members, rate=100)
         slow += [socket.create_connection(("127.0.0.1", stage.port), timeout=5) for _ in range(count)]
@@ -255,21 +245,21 @@ def many_are_slow(stage: Stage, seconds: float = 15.0, sockets: int = 200) -> li
                 sent += 1
                 time.sleep(1)
         took = sorted(reply.seconds for reply in first_replies(crowd.intents))
-        p99.append(took[int(len(took) * 0.99)])
+        p99.append(percentile(took, 99))
         replies += first_replies(crowd.intents)
-        figures += settled(stage, crowd)
+        checks += settled(stage, crowd)
     for one in slow:
         one.close()
     wrong = what_went_wrong(replies)
     told = f"{p99[1] / p99[0]:.2f} ({p99[0] * 1000:.0f} and {p99[1] * 1000:.0f} ms)"
     return [
-        Figure("p99 with them, to that without", "<= 1.5", told, p99[1] <= 1.5 * p99[0]),
-        Figure("errors", "none", str(wrong or "none"), not wrong),
-        *figures,
+        Check("p99 with them, to that without", "<= 1.5", told, p99[1] <= 1.5 * p99[0]),
+        Check("errors", "none", str(wrong or "none"), not wrong),
+        *checks,
     ]
 
 
-def everything_is_sent_five_times(stage: Stage, intents: int = 300) -> list[Figure]:
+def everything_is_sent_five_times(stage: Stage, intents: int = 300) -> list[Check]:
     """Every request one to five times at once."""
     crowd, dice = Crowd(stage.port, stage.members), random.Random(21)
     copies = [dice.randint(1, 5) for _ in range(intents)]
@@ -288,16 +278,15 @@ def everything_is_sent_five_times(stage: Stage, intents: int = 300) -> list[Figu
     receipts = [{reply.body for reply in one.replies if reply.status == 201} for one in crowd.intents]
     others = what_went_wrong([reply for one in crowd.intents for reply in one.replies])
     return [
-        Figure("sent", str(sum(copies)), str(sum(len(one.replies) for one in crowd.intents)), True),
-        Figure("receipts per key", "1", str(max(map(len, receipts))), all(len(one) <= 1 for one in receipts)),
-        Figure("other answers", "in progress alone", str(others or "none"), set(others) <= {"IDEMPOTENCY_IN_PROGRESS"}),
+        Check("receipts per key", "1", str(max(map(len, receipts))), all(len(one) <= 1 for one in receipts)),
+        Check("other answers", "in progress alone", str(others or "none"), set(others) <= {"IDEMPOTENCY_IN_PROGRESS"}),
         *settled(stage, crowd),
     ]
 
 
 #: What needs the front door: the desk itself is not made to be met by such clients.
 BEHIND_NGINX = {"F12"}
-FAULTS: dict[str, Callable[[Stage], list[Figure]]] = {
+FAULTS: dict[str, Callable[[Stage], list[Check]]] = {
     "F3": sessions_are_ended,
     "F4a": a_backend_is_killed,
     "F4b": workers_are_killed,
@@ -309,28 +298,26 @@ FAULTS: dict[str, Callable[[Stage], list[Figure]]] = {
 }
 
 
-def settled(stage: Stage, crowd: Crowd) -> list[Figure]:
+def settled(stage: Stage, crowd: Crowd) -> list[Check]:
     """Everybody sends again what has no answer; then there is one transfer per key, and nobody sits on a lock."""
     crowd.settle()
     ((transfers,),) = stage.ask("SELECT count(*) FROM wallets_transfer")
-    ((idle,),) = stage.ask(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
-    )
+    idle = len(stage.ask(IN_A_TRANSACTION))
     wanted = stage.transfers = stage.transfers + len(crowd.intents)
     return [
-        Figure("transfers, of so many keys", str(wanted), str(transfers), transfers == wanted),
-        Figure("sessions left in a transaction", "0", str(idle), idle == 0),
+        Check("transfers, of so many keys", str(wanted), str(transfers), transfers == wanted),
+        Check("sessions left in a transaction", "0", str(idle), idle == 0),
     ]
 
 
-def back(name: str, crowd: Crowd, since: float) -> Figure:
+def back(name: str, crowd: Crowd, since: float) -> Check:
     """How long it took until a client had a receipt again."""
     receipts = [
         reply.at + reply.seconds for reply in first_replies(crowd.intents) if reply.status == 201 and reply.at >= since
     ]
     seconds = min(receipts) - since if receipts else None
     told = "never" if seconds is None else f"{seconds:.2f}"
-    return Figure(f"{name}, s", "<= 2", told, seconds is not None and seconds <= 2)
+    return Check(f"{name}, s", "<= 2", told, seconds is not None and seconds <= 2)
 
 
 def status(port: int, path: str) -> int:

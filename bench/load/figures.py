@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bench.load.generator import BROKEN, TIMED_OUT, Shots
@@ -11,6 +12,16 @@ from bench.load.generator import BROKEN, TIMED_OUT, Shots
 #: A saturated desk says so at once; it is counted apart from what failed.
 SHED = 503
 PERCENTILES = ((50, "p50_ms"), (99, "p99_ms"), (99.9, "p999_ms"))
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was promised, and what came of it."""
+
+    name: str
+    promised: str
+    measured: Any
+    is_kept: bool
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:

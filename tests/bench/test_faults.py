@@ -9,8 +9,9 @@ import pytest
 
 from bench.faults import plan
 from bench.faults.intents import Crowd
-from bench.faults.plan import Figure, Stage
+from bench.faults.plan import Stage
 from bench.load import systems
+from bench.load.figures import Check
 from bench.load.systems import Server
 from scripts import environment, locks
 from tests import database
@@ -29,7 +30,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
             yield made
 
 
-def missed(figures: list[Figure]) -> list[str]:
+def missed(figures: list[Check]) -> list[str]:
     assert len(figures) >= 2
     return [f"{one.name}: {one.measured}" for one in figures if not one.is_kept]
 
