@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from core import db
+from core import db, metrics
 from core.errors import DomainError
 from core.models import JobRun
 
@@ -108,12 +108,15 @@ def _pool() -> dict[str, Any]:
 
 
 def jobs() -> dict[str, Any]:
-    """Each job's last run: how it ended and how long ago it gave a sign of life."""
+    """Each job's last run: how it ended and how long ago it gave a sign of life; told to the metrics too."""
     now = timezone.now()
     found: dict[str, Any] = {}
     for run in JobRun.objects.order_by("name", "-started_at").distinct("name"):
         seen_at = max(run.started_at, run.beat_at, run.ended_at or run.started_at)
-        found[run.name] = {"status": run.status, "seconds_since": round((now - seen_at).total_seconds())}
+        silent = (now - seen_at).total_seconds()
+        metrics.JOB_IS_FAILED.labels(run.name).set(run.status == JobRun.Status.FAILED)
+        metrics.JOB_SILENT_SECONDS.labels(run.name).set(silent)
+        found[run.name] = {"status": run.status, "seconds_since": round(silent)}
     return found
 
 

@@ -31,3 +31,9 @@ RISK_TASKS_SET_ASIDE = Gauge(
 QUOTES_REFUSED = Counter(
     "desk_quotes_refused_total", "Quotes that were not believed, by source and kind.", ["source", "kind"]
 )
+JOB_IS_FAILED = Gauge(
+    "desk_job_failed", "1 if the last run of a job did not end well.", ["job"], multiprocess_mode="mostrecent"
+)
+JOB_SILENT_SECONDS = Gauge(
+    "desk_job_silent_seconds", "Since the last sign of life of a job.", ["job"], multiprocess_mode="mostrecent"
+)

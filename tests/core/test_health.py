@@ -55,6 +55,18 @@ def test_ready_looks_at_the_database_its_migrations_and_the_jobs(committed_db: C
     assert 29 <= document["jobs"]["run_risk"]["seconds_since"] <= 40
 
 
+def test_ready_tells_the_metrics_which_job_failed_and_which_is_silent(committed_db: Clone) -> None:
+    now = timezone.now()
+    JobRun.objects.create(name="verify_ledger", status="FAILED", started_at=now, beat_at=now, ended_at=now)
+    hour = timedelta(hours=1)
+    JobRun.objects.create(name="fold_house", status="SUCCEEDED", started_at=now - hour, beat_at=now - hour)
+    ready()
+    assert metrics.JOB_IS_FAILED.labels("verify_ledger")._value.get() == 1
+    assert metrics.JOB_IS_FAILED.labels("fold_house")._value.get() == 0
+    assert metrics.JOB_SILENT_SECONDS.labels("verify_ledger")._value.get() < 60
+    assert 3_600 <= metrics.JOB_SILENT_SECONDS.labels("fold_house")._value.get() < 3_660
+
+
 def test_ready_keeps_no_connection_of_its_own(committed_db: Clone) -> None:
     def sessions() -> int:
         with connection.cursor() as cursor:
