@@ -130,9 +130,17 @@ def classify(error: DatabaseFault) -> Fault:
     state = sqlstate(error)
     if state in _FAULT_BY_SQLSTATE:
         return _FAULT_BY_SQLSTATE[state]
+    if state == "0A000" and _is_on_standby():
+        return Fault.READ_ONLY  # an unlogged table is not there before recovery has ended
     if type(error).__name__ in {"OperationalError", "InterfaceError", "InternalError"} and is_link_lost(error):
         return Fault.LINK_LOST
     return Fault.OTHER
+
+
+def _is_on_standby() -> bool:
+    """What the server has said of itself, without asking it again."""
+    session = connection.connection
+    return session is not None and session.info.parameter_status("in_hot_standby") == "on"
 
 
 def refusal_for(error: DatabaseFault) -> DomainError:
