@@ -7,7 +7,7 @@ CHECKS := $(DESK) checks --
 # Each proves what its room promises about money; `make verify` runs them all, and fails if one does.
 VERIFY := verify_ledger verify_positions verify_commissions verify_audit
 
-.PHONY: help run demo replay verify test browser-test screenshots check lint format types layers migrations deploy bench bench-engines bench-selection bench-back-office bench-cost bench-33k bench-curve bench-hot referral-storm shared-referrer faults mutants shell secret reset clean venv venv-dev venv-browser venv-bench
+.PHONY: help run demo replay verify test browser-test screenshots check lint format types layers migrations deploy bench bench-engines bench-selection bench-back-office bench-cost bench-33k bench-curve bench-hot referral-storm shared-referrer faults drill mutants shell secret reset clean venv venv-dev venv-browser venv-bench
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -73,6 +73,9 @@ referral-storm: venv-dev ## Kill accrual jobs at random for a minute over 20,000
 
 faults: venv-dev ## Break a desk at work, and say what its clients saw (F="F3 F5"; all of them if none is named)
 	@$(PYTHON) -m bench.faults $(F)
+
+drill: venv-dev ## Lose the database under load and restore it from the backup, as docs/OPERATIONS.md says
+	@$(PYTHON) -m bench.drill
 
 mutants: venv-dev ## Take each safeguard out of a copy, and show the test that fails without it (NAMES="retry lock")
 	@$(PYTHON) -m scripts.mutants $(NAMES)
