@@ -56,6 +56,14 @@ def test_a_statement_in_a_transaction_ends_with_the_deadline(committed_db: Clone
     assert sql("SHOW statement_timeout") == ("5s",)
 
 
+def test_what_was_left_of_the_time_is_not_left_to_others(committed_db: Clone) -> None:
+    with deadline(3):
+        assert sql("SELECT current_setting('statement_timeout')")[0] != "5s"
+        with transaction.atomic():
+            sql("SELECT 1")
+    assert sql("SHOW statement_timeout") == ("5s",)
+
+
 def test_several_statements_share_what_is_left(committed_db: Clone) -> None:
     started = time.monotonic()
     with deadline(0.5):

@@ -13,12 +13,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from core import db
+from core import db, metrics
 from core.errors import DatabaseUnavailable, DomainError, plain
 from core.idempotency import (
+    OPERATIONS,
     Answer,
     Claim,
     IdempotencyKeyExpired,
@@ -28,7 +29,9 @@ from core.idempotency import (
     complete,
     conceal,
     exactly_once,
+    system_digest,
 )
+from core.ids import frame
 from core.models import IdempotencyKey
 from tests.core import effects
 from tests.core.effects import claim, notes, take_note
@@ -200,6 +203,46 @@ def test_the_constraint_stands_behind_the_claim(lasting: Callable[..., Answer]) 
     assert not IdempotencyKey.objects.exists()
 
 
+def test_another_constraint_is_not_taken_for_the_keys(lasting: Callable[..., Answer]) -> None:
+    """Only the key's and the effect's own say that it was done before; what any other says is a bug's business."""
+
+    @transaction.atomic(durable=True)
+    @exactly_once(LASTING)
+    def clumsy(*, claim: Claim) -> Answer:
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO core_killswitch SELECT 'A', false, '', NULL, now() FROM generate_series(1, 2)")
+        return Answer.of({})
+
+    with pytest.raises(IntegrityError, match="core_killswitch_pkey"):
+        clumsy(claim=claim(operation=LASTING))
+    assert not IdempotencyKey.objects.exists()
+
+
+def test_one_name_is_one_operation() -> None:
+    assert Operation("NOTE", effects.NOTE.effect_table) == effects.NOTE  # the same again
+    with pytest.raises(TypeError, match="declared twice"):
+        Operation("NOTE", "somewhere_else")
+    assert OPERATIONS["NOTE"] is effects.NOTE
+
+
+def test_a_replay_is_counted_and_says_so(db: None) -> None:
+    replays = metrics.REPLAYS._value.get()
+    first, again = (take_note(name="a", claim=claim()) for _ in range(2))
+    assert (first.replayed, first.stored, again.replayed, again.stored) == (False, True, True, True)
+    assert metrics.REPLAYS._value.get() == replays + 1
+
+
+def test_an_answer_is_stored_in_its_own_transaction_or_not_at_all(committed_db: Clone) -> None:
+    with pytest.raises(AssertionError, match="only inside the caller's transaction"):
+        complete(claim(), Answer.of({}))
+    assert not IdempotencyKey.objects.exists()
+
+
+@pytest.mark.parametrize("status,refused", [(200, False), (201, False), (399, False), (400, True), (422, True)])
+def test_what_is_a_refusal(status: int, refused: bool) -> None:
+    assert Answer.of({}, status=status).refused is refused
+
+
 def test_a_claim_needs_a_transaction(db: None) -> None:
     @exactly_once(effects.NOTE)
     def naked(*, claim: Claim) -> Answer:
@@ -363,6 +406,27 @@ def test_one_meaning_has_one_hash(one: dict[str, Any], other: dict[str, Any]) ->
 )
 def test_two_meanings_have_two_hashes(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert canonical(one) != canonical(other)
+
+
+def test_a_request_is_hashed_as_this_text() -> None:
+    """Keys of yesterday's version have to be recognised by today's: the spelling is for ever."""
+    request = {
+        "b": [Decimal("1E+2"), Decimal("-0.00"), Decimal("0.10")],
+        "a": {"at": datetime(2026, 1, 31, 17, tzinfo=UTC), "name": "é", "absent": None},
+    }
+    assert canonical(request) == '{"a":{"at":"2026-01-31T17:00:00+00:00","name":"\\u00e9"},"b":["100","0","0.1"]}'
+
+
+def test_what_the_system_does_once_has_a_digest_of_its_own() -> None:
+    assert system_digest("a", "b") == system_digest("a", "b")
+    digests = {
+        system_digest("a", "b"),
+        system_digest("ab"),
+        system_digest("b", "a"),
+        frame("a", "b"),
+        frame("", "a", "b"),
+    }
+    assert len(digests) == 5
 
 
 def test_a_concealed_secret_is_stable_and_unreadable() -> None:

@@ -18,7 +18,7 @@ from django.db import DatabaseError, IntegrityError, InternalError, OperationalE
 from structlog.testing import capture_logs
 
 from core import db, metrics
-from core.db import Fault, classify, deadline, retry_on_conflict
+from core.db import ClaimHeldElsewhere, Fault, classify, deadline, retry_on_conflict
 from core.errors import (
     Contended,
     DatabaseUnavailable,
@@ -30,7 +30,9 @@ from core.errors import (
     SerializationFailed,
     Unavailable,
 )
+from core.idempotency import Answer, Claim, exactly_once
 from core.models import KillSwitch
+from core.postgres.base import CommitOutcomeUnknown
 from tests.core import effects, link
 from tests.core.effects import claim, notes, take_note
 from tests.database import Clone
@@ -204,6 +206,73 @@ def test_a_lock_that_is_never_had_is_given_up_after_three_retries(held_row: Call
     assert len(waits) == 3
     assert all(10 <= wait <= most for wait, most in zip(waits, (40, 80, 100), strict=True))
     assert metrics.RETRIES_SPENT.labels("lock_timeout")._value.get() == spent + 1
+
+
+def test_each_wait_may_be_longer_than_the_one_before(
+    held_row: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uniform between 10 ms and a most that doubles, up to 100 ms; here the dice always fall on the most."""
+    asked: list[tuple[float, float]] = []
+
+    def most(least: float, most: float) -> float:
+        asked.append((least, most))
+        return most
+
+    monkeypatch.setattr("random.uniform", most)
+    with capture_logs() as logs, pytest.raises(Contended):
+        Service(want_row_b)()
+    assert asked[:3] == [(10, 40), (10, 80), (10, 100)]
+    last = logs[-1]
+    assert (last["event"], last["fault"], last["attempt"]) == ("core.transaction.gave_up", "lock_timeout", 4)
+
+
+def echo(*faults: Exception) -> tuple[Callable[[], str], list[int]]:
+    """A service that runs through its key and meets these faults one after the other; and its attempts."""
+    attempts: list[int] = []
+
+    def service() -> str:
+        attempts.append(1)
+        if len(attempts) <= len(faults):
+            raise faults[len(attempts) - 1]
+        return "done"
+
+    service.answers_through_its_key = True  # type: ignore[attr-defined]
+    return retry_on_conflict(service), attempts
+
+
+def lost() -> CommitOutcomeUnknown:
+    error = CommitOutcomeUnknown()
+    error.__cause__ = psycopg.OperationalError("gone")
+    return error
+
+
+def test_a_claim_held_elsewhere_is_another_request_and_is_not_waited_for(switches: None) -> None:
+    service, attempts = echo(ClaimHeldElsewhere())
+    with pytest.raises(ClaimHeldElsewhere):
+        service()
+    assert len(attempts) == 1
+
+
+def test_after_a_lost_commit_a_held_claim_is_our_own_echo(switches: None) -> None:
+    service, attempts = echo(lost(), ClaimHeldElsewhere(), ClaimHeldElsewhere())
+    assert service() == "done"
+    assert len(attempts) == 4
+
+
+def test_an_echo_that_does_not_end_leaves_the_outcome_unknown(switches: None) -> None:
+    service, attempts = echo(lost(), *(ClaimHeldElsewhere() for _ in range(9)))
+    with pytest.raises(OutcomeUnknown):
+        service()
+    assert len(attempts) == 4
+
+
+def test_services_that_answer_through_their_key_say_so() -> None:
+    @db.retry_on_conflict
+    @exactly_once(effects.NOTE)
+    def service(*, claim: Claim) -> Answer:
+        return Answer.of({})
+
+    assert service.__wrapped__.answers_through_its_key  # type: ignore[attr-defined]
 
 
 def test_no_retry_starts_that_would_outlive_the_deadline(held_row: Callable[[], None]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from django.db import DataError, IntegrityError, connection, transaction
 from django.utils import timezone
 
+from core import metrics
 from core.audit import Actor
 from core.db import constraint
 from core.ids import uuid7
@@ -403,6 +404,35 @@ def test_everything_refuses_to_run_outside_a_transaction(committed_db: Clone) ->
     row.refresh_from_db()
     assert (row.balance, row.held, row.withdrawals_enabled) == (10, 0, True)
     assert Entry.objects.filter(wallet=row).count() == 1
+    assert not Wallet.objects.filter(owner_id=row.owner_id).exclude(pk=row.pk).exists()
+
+
+def test_a_new_wallet_is_empty_and_open_for_everything(db: None) -> None:
+    owner = ledger_cast.person()
+    with transaction.atomic():
+        opened = ledger.open_wallet(owner=owner, environment="LIVE", kind=Kind.CASH, currency="USD", verified=False)
+        found = ledger.lock_wallets(opened.number)[0]
+    assert replace(opened, kill_switches=found.kill_switches) == found
+    assert (found.deposits_enabled, found.withdrawals_enabled, found.trading_enabled) == (True, True, True)
+    assert (found.balance, found.held, found.credit, found.version, found.verified) == (0, 0, 0, 0, False)
+
+
+def test_what_is_foreseen_is_what_a_posting_makes_of_it(db: None) -> None:
+    margin, other = (ledger_cast.wallet("10", kind=Kind.MARGIN) for _ in range(2))
+    with transaction.atomic():
+        locked, elsewhere = ledger.lock_wallets_by_id(margin.pk, other.pk)
+        legs = [Leg(locked, -ONE, Reason.TRANSFER), Leg(elsewhere, ONE, Reason.TRANSFER)]
+        after = ledger.foreseen(locked, [*legs, *ledger.credit_legs(locked, Decimal("3.00"))], held=Decimal("2.00"))
+        assert (after.balance, after.credit, after.held) == (Decimal("9.00"), Decimal("3.00"), Decimal("2.00"))
+        assert (locked.balance, locked.credit, locked.held) == (10, 0, 0), "nothing is changed"
+
+
+def test_how_long_a_lock_took_is_measured(db: None) -> None:
+    row = ledger_cast.wallet("10")
+    before = metrics.LOCK_WAIT_SECONDS._sum.get()
+    with transaction.atomic():
+        lock(row)
+    assert 0 < metrics.LOCK_WAIT_SECONDS._sum.get() - before < 5
 
 
 def test_a_wallet_locked_by_an_earlier_transaction_is_refused(committed_db: Clone) -> None:
