@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,6 +15,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, InternalError, OperationalError, connection, transaction
 from structlog.testing import capture_logs
 
+from bench.faults.proxy import Proxy, When
 from core import db, metrics
 from core.db import ClaimHeldElsewhere, Fault, classify, deadline, retry_on_conflict
 from core.errors import (
@@ -409,13 +408,12 @@ def test_a_service_in_a_service_is_an_error(switches: None) -> None:
 
 
 @pytest.fixture
-def cuttable_link(switches: None) -> Iterator[link.CuttableLink]:
-    # A short path: a socket's name has room for some hundred bytes.
-    with tempfile.TemporaryDirectory(prefix="link-") as directory, link.cuttable(Path(directory)) as made:
+def cuttable_link(switches: None) -> Iterator[Proxy]:
+    with link.cuttable() as made:
         yield made
 
 
-def test_the_link_passes_everything_on(cuttable_link: link.CuttableLink) -> None:
+def test_the_link_passes_everything_on(cuttable_link: Proxy) -> None:
     assert Service(lambda: None)() == "done"
     assert effect() == "+"
     assert cuttable_link.cuts == 0
@@ -423,7 +421,7 @@ def test_the_link_passes_everything_on(cuttable_link: link.CuttableLink) -> None
 
 @pytest.mark.parametrize("when,committed", [("before", ""), ("after", "+")])
 def test_a_commit_whose_outcome_nobody_knows_is_never_simply_run_again(
-    cuttable_link: link.CuttableLink, when: link.When, committed: str
+    cuttable_link: Proxy, when: When, committed: str
 ) -> None:
     service = Service(lambda: cuttable_link.cut_at_commit(when))
     with pytest.raises(OutcomeUnknown) as caught:
@@ -433,14 +431,14 @@ def test_a_commit_whose_outcome_nobody_knows_is_never_simply_run_again(
     assert effect() == committed
 
 
-def test_with_a_key_a_commit_that_arrived_is_answered_from_the_key(cuttable_link: link.CuttableLink) -> None:
+def test_with_a_key_a_commit_that_arrived_is_answered_from_the_key(cuttable_link: Proxy) -> None:
     answer = take_note(name="a", claim=claim(), after_write=lambda: cuttable_link.cut_at_commit("after"))
     assert (answer.status, answer.replayed) == (201, True)
     assert cuttable_link.cuts == 1
     assert notes("a") == 1
 
 
-def test_with_a_key_a_commit_that_never_arrived_is_made_up_for(cuttable_link: link.CuttableLink) -> None:
+def test_with_a_key_a_commit_that_never_arrived_is_made_up_for(cuttable_link: Proxy) -> None:
     arm: list[Callable[[], None]] = [lambda: cuttable_link.cut_at_commit("before")]
     answer = take_note(name="a", claim=claim(), after_write=lambda: arm.pop()() if arm else None)
     assert (answer.status, answer.replayed) == (201, False)
@@ -448,12 +446,12 @@ def test_with_a_key_a_commit_that_never_arrived_is_made_up_for(cuttable_link: li
     assert notes("a") == 1
 
 
-def test_forty_cuts_at_commit_lose_and_double_nothing(cuttable_link: link.CuttableLink) -> None:
+def test_forty_cuts_at_commit_lose_and_double_nothing(cuttable_link: Proxy) -> None:
     for number in range(40):
-        when: link.When = "before" if number % 2 else "after"
+        when: When = "before" if number % 2 else "after"
         arm = [when]
 
-        def cut(arm: list[link.When] = arm) -> None:
+        def cut(arm: list[When] = arm) -> None:
             if arm:
                 cuttable_link.cut_at_commit(arm.pop())
 
@@ -462,7 +460,7 @@ def test_forty_cuts_at_commit_lose_and_double_nothing(cuttable_link: link.Cuttab
     assert notes("many") == 40
 
 
-def test_a_link_that_is_cut_at_every_commit_is_given_up(cuttable_link: link.CuttableLink) -> None:
+def test_a_link_that_is_cut_at_every_commit_is_given_up(cuttable_link: Proxy) -> None:
     with pytest.raises((OutcomeUnknown, DatabaseUnavailable)):
         take_note(name="a", claim=claim(), after_write=lambda: cuttable_link.cut_at_commit("before"))
     assert cuttable_link.cuts == 4
