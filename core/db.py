@@ -58,6 +58,7 @@ class Fault(Enum):
     OUTCOME_UNKNOWN = "outcome_unknown"  # during COMMIT: only the idempotency key knows
     READ_ONLY = "read_only"  # a fail-over left us on a standby
     IDLE_TIMEOUT = "idle_timeout"  # we held a transaction open and did nothing: our bug, and nothing happened
+    NO_ROOM = "no_room"  # the server's disk, memory or sessions are used up: nothing happened, and it is nobody's bug
     SATURATED = "saturated"  # the pool has no connection for us: waiting for it again would only lengthen the queue
     OTHER = "other"
 
@@ -69,6 +70,9 @@ _FAULT_BY_SQLSTATE = {
     "57014": Fault.STATEMENT_TIMEOUT,
     "25006": Fault.READ_ONLY,
     "25P03": Fault.IDLE_TIMEOUT,
+    "53100": Fault.NO_ROOM,
+    "53200": Fault.NO_ROOM,
+    "53300": Fault.NO_ROOM,
 }
 
 _REFUSAL_BY_FAULT: dict[Fault, type[DomainError]] = {
@@ -79,6 +83,7 @@ _REFUSAL_BY_FAULT: dict[Fault, type[DomainError]] = {
     Fault.OUTCOME_UNKNOWN: OutcomeUnknown,
     Fault.READ_ONLY: DatabaseUnavailable,
     Fault.IDLE_TIMEOUT: Unavailable,
+    Fault.NO_ROOM: DatabaseUnavailable,
     Fault.SATURATED: Unavailable,
     Fault.OTHER: Internal,
 }
@@ -92,7 +97,8 @@ _REFUSAL_BY_SQLSTATE: dict[str | None, type[DomainError]] = {
 
 #: What may run again, and how often. A deadlock or a lock time-out has released everything; a lost link before COMMIT
 #: has changed nothing; a read-only or idle-killed session is replaced once by a new one. A statement time-out is not
-#: here: its deadline is spent. An empty pool is not: the queue belongs in front of it. 25P02 (aborted transaction) is
+#: here: its deadline is spent. A full disk is not: it is full for longer than we wait, and trying writes more. An empty
+#: pool is not: the queue belongs in front of it. 25P02 (aborted transaction) is
 #: not here either: it is always our own bug.
 _RETRIES_BY_FAULT = {
     Fault.CONFLICT: RETRIES_MAX,

@@ -64,7 +64,9 @@ def caused(error: DatabaseError, cause: psycopg.Error) -> DatabaseError:
         (caused(InternalError(), psycopg.errors.InFailedSqlTransaction()), Fault.OTHER, Internal),
         (caused(OperationalError(), psycopg_pool.PoolTimeout()), Fault.SATURATED, Unavailable),
         (caused(OperationalError(), psycopg_pool.TooManyRequests()), Fault.SATURATED, Unavailable),
-        (caused(OperationalError(), psycopg.errors.DiskFull()), Fault.OTHER, Internal),
+        (caused(OperationalError(), psycopg.errors.DiskFull()), Fault.NO_ROOM, DatabaseUnavailable),
+        (caused(OperationalError(), psycopg.errors.OutOfMemory()), Fault.NO_ROOM, DatabaseUnavailable),
+        (caused(OperationalError(), psycopg.errors.TooManyConnections()), Fault.NO_ROOM, DatabaseUnavailable),
         (caused(IntegrityError(), psycopg.errors.CheckViolation()), Fault.OTHER, Internal),
         (DatabaseError(), Fault.OTHER, Internal),
     ],
@@ -350,6 +352,15 @@ def test_a_session_that_idled_in_its_transaction_is_replaced_once(switches: None
     assert service() == "done"
     assert service.attempts == 2
     assert effect() == "+"
+
+
+def test_a_full_disk_is_said_to_be_none_of_the_clients_business(switches: None) -> None:
+    service = Service(lambda: sql("DO $$ BEGIN RAISE disk_full; END $$"))
+    with pytest.raises(DatabaseUnavailable) as caught:
+        service()
+    assert service.attempts == 1
+    assert (caught.value.status, caught.value.retry_after_seconds) == (503, 2)
+    assert effect() == ""
 
 
 def test_a_broken_rule_and_an_aborted_transaction_are_not_run_again(switches: None) -> None:
