@@ -66,6 +66,11 @@ def one_purse(members: Sequence[Member], clients: int) -> list[Script]:
     return [_pays(members[0], member.cash) for member in members[1 : clients + 1]]
 
 
+def at_one_wallet(members: Sequence[Member], clients: int) -> list[Script]:
+    """Half of them pay into the same wallet, and the other half out of it."""
+    return [*one_wallet(members, clients)[::2], *one_purse(members, clients)[1::2]]
+
+
 def spread_out(members: Sequence[Member], clients: int) -> list[Script]:
     """Nobody's wallet is anybody else's."""
     return [_pays(members[2 * place], members[2 * place + 1].cash) for place in range(clients)]

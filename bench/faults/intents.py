@@ -33,6 +33,11 @@ class Reply:
     code: str = ""
     may_be_sent_again: bool = False  # it said when
 
+    @property
+    def is_proper(self) -> bool:
+        """A receipt, or a 503 that says when to ask again: what a desk in trouble may answer."""
+        return self.status == 201 or (self.status == 503 and self.may_be_sent_again)
+
 
 @dataclass(slots=True)
 class Intent:
@@ -69,14 +74,14 @@ class Crowd:
             for thread in threads:
                 thread.join()
 
-    def settle(self) -> None:
+    def settle(self, others: int) -> None:
         """
-        What every client does who has no answer yet, and some who have one: send it again.
+        What every client does who has no answer yet, and so many who have one: send it again.
 
         :raises RuntimeError: if an intent gets no answer, or another one than before
         """
         waiting = [intent for intent in self.intents if intent.answer is None]
-        again = random.Random(1).sample(self.intents, min(300, len(self.intents)))
+        again = random.Random(1).sample(self.intents, min(others, len(self.intents)))
         line = Line(self.port)
         for intent in [*waiting, *again]:
             first, give_up_at = intent.answer, time.monotonic() + PATIENCE_SECONDS
@@ -100,6 +105,9 @@ class Crowd:
     def intent(self, dice: random.Random) -> Intent:
         """Another client wants to pay somebody a cent."""
         payer, payee = dice.sample(self.members, 2)
+        return self.pays(payer, payee)
+
+    def pays(self, payer: Member, payee: Member) -> Intent:
         terms = {"source": payer.cash, "target": payee.cash, "amount": AMOUNT}
         intent = Intent(str(uuid.uuid4()), payer.token, json.dumps(terms).encode())
         self.intents.append(intent)

@@ -1,4 +1,4 @@
-"""A way to the database that knows PostgreSQL's messages: it cuts exactly at COMMIT, delays what passes, or holds it."""
+"""A way to the database that knows PostgreSQL's messages: it cuts at COMMIT, delays what passes, or holds it."""
 
 from __future__ import annotations
 
@@ -240,4 +240,3 @@ def _arriving(end: socket.socket) -> Iterator[list[bytes]]:
         buffer = buffer[at:]
         if messages:
             yield messages
-

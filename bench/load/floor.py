@@ -209,7 +209,7 @@ def recorded(server: Server, template: str) -> list[Statement]:
     server.create(database, template=template)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "recording.json"
-        command = [sys.executable, "-m", "bench.load.record", str(systems.roster(template)), str(file)]
+        command = [sys.executable, "-m", "bench.load.record", str(systems.roster(server, template)), str(file)]
         settings = dict(os.environ) | systems.desk_settings(server.url(database)) | {"PYTHONWARNINGS": "ignore"}
         subprocess.run(command, env=settings, cwd=environment.ROOT, check=True)
         said = record.kept(file)

@@ -9,7 +9,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,19 +56,21 @@ def open_to(
     limits: Limits | None = None,
     workers: int = systems.WEB_WORKERS,
     threads: int = systems.WEB_THREADS,
+    settings: Mapping[str, str] | None = None,
+    checks: Sequence[str] = systems.VERIFY,
 ) -> Iterator[Door]:
-    """The desk on a fresh copy of the template, with its front door."""
+    """The desk on a fresh copy of the template, with its front door; `settings` are what it has beside the usual."""
     with tempfile.TemporaryDirectory(prefix="desk-door-") as scratch:
         socket = Path(scratch) / "desk.sock"
-        settings = {"WEB_WORKERS": str(workers), "WEB_THREADS": str(threads)}
+        own = {"WEB_WORKERS": str(workers), "WEB_THREADS": str(threads), **(settings or {})}
         with (
-            systems.fresh_desk(server, template) as installation,
-            systems.gunicorn(installation | settings | behind(socket), log) as web,
+            systems.fresh_desk(server, template, checks=checks) as installation,
+            systems.gunicorn(installation | own | behind(socket), log) as web,
             serving(socket, Path(scratch), limits or Limits(), log) as (port, proxy),
         ):
             processes.wait_for(lambda: systems.answers(port, "/health/live"), START_SECONDS_MAX, "the desk")
             database = systems.run_name(template)
-            yield Door("desk", port, web, server.pid, database, proxy=proxy, settings=installation | settings)
+            yield Door("desk", port, web, server.pid, database, proxy=proxy, settings=installation | own)
 
 
 def behind(socket: Path) -> dict[str, str]:

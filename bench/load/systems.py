@@ -15,8 +15,10 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,8 @@ STOP_SECONDS_MAX = 30.0
 #: What gunicorn has where nothing else is said.
 WEB_WORKERS, WEB_THREADS = 2, 4
 VERIFY = ("verify_ledger", "verify_positions")
+#: What `make verify` runs.
+VERIFY_ALL = (*VERIFY, "verify_commissions", "verify_audit")
 REFERENCE_MONEY = 1_000_000
 REFERENCE_SECRET = "reference"  # noqa: S105 - it guards a database that is thrown away
 
@@ -64,10 +68,11 @@ class System:
 
 
 class Server:
-    """A durable PostgreSQL of the measurements' own: fsync and synchronous_commit are on."""
+    """A PostgreSQL of the measurements' own, which is durable: fsync and synchronous_commit are on."""
 
-    def __init__(self, cluster: Path = CLUSTER) -> None:
-        self.hold = embedded_postgres.use(cluster, durable=True)
+    def __init__(self, cluster: Path = CLUSTER, *, durable: bool = True) -> None:
+        self.durable = durable
+        self.hold = embedded_postgres.use(cluster, durable=durable)
 
     @property
     def pid(self) -> int:
@@ -83,7 +88,7 @@ class Server:
         processes.wait_for(lambda: not embedded_postgres.is_running(data), STOP_SECONDS_MAX, "the server's end")
 
     def start(self) -> None:
-        embedded_postgres.start(self.hold.cluster.asked, durable=True)
+        embedded_postgres.start(self.hold.cluster.asked, durable=self.durable)
 
     def execute(self, statement: sql.Composed | str) -> list[Any]:
         with psycopg.connect(self.url(embedded_postgres.SUPERUSER), autocommit=True) as session:
@@ -147,21 +152,21 @@ def desk_template(server: Server, people: int, *, idle: int = 0) -> tuple[str, l
     from tests.database import _schema_hash
 
     name = f"desk_{people}_{idle}_{_schema_hash()[:12]}"
-    if not (server.exists(name) and roster(name).exists()):
+    if not (server.exists(name) and roster(server, name).exists()):
         server.drop(f"{name}_making")
         server.create(f"{name}_making")
-        command = [sys.executable, "-m", "bench.load.populate", str(people), str(idle), str(roster(name))]
+        command = [sys.executable, "-m", "bench.load.populate", str(people), str(idle), str(roster(server, name))]
         settings = dict(os.environ) | desk_settings(server.url(f"{name}_making"))
         subprocess.run(command, env=settings, cwd=environment.ROOT, check=True)
         server.drop(name)
         making, made = sql.Identifier(f"{name}_making"), sql.Identifier(name)
         server.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(making, made))
-    return name, crowd.kept(roster(name))
+    return name, crowd.kept(roster(server, name))
 
 
-def roster(template: str) -> Path:
-    """Where it is kept who is in a template."""
-    return CLUSTER.with_name(f"{template}.json")
+def roster(server: Server, template: str) -> Path:
+    """Where it is kept who is in a template: beside its server's data, as another server's has others in it."""
+    return server.hold.cluster.beside(f"{template}.json")
 
 
 @contextmanager
@@ -200,7 +205,7 @@ def run_name(template: str) -> str:
 
 
 @contextmanager
-def fresh_desk(server: Server, template: str) -> Iterator[dict[str, str]]:
+def fresh_desk(server: Server, template: str, *, checks: Sequence[str] = VERIFY) -> Iterator[dict[str, str]]:
     """
     The environment of a desk on a fresh copy of the template.
 
@@ -211,7 +216,8 @@ def fresh_desk(server: Server, template: str) -> Iterator[dict[str, str]]:
     server.create(database, template=template)
     settings = desk_settings(server.url(database))
     yield settings
-    wrong = [said for check in VERIFY if (said := _said_if_broken(check, settings))]
+    with ThreadPoolExecutor() as threads:
+        wrong = [said for said in threads.map(_said_if_broken, checks, repeat(settings)) if said]
     server.drop(database)
     if wrong:
         raise RuntimeError("the books are wrong after the load:\n" + "\n".join(wrong))
