@@ -19,6 +19,7 @@ from pathlib import Path
 from scripts import embedded_postgres, environment, locks, run
 
 TEST_POSTGRES = environment.VAR / "postgres-test"
+FAULTS_POSTGRES = environment.VAR / "postgres-test-faults"
 LOCK_SUFFIXES = {".lock", ".users", ".start"}  # a deleted lock file would let two processes lock two of one name
 CACHES = (".mypy_cache", ".pytest_cache", ".ruff_cache", ".import_linter_cache", ".hypothesis", "htmlcov", ".coverage")
 
@@ -79,7 +80,8 @@ def reset() -> int:
 
 def clean() -> int:
     """Delete what tests and checks keep to be faster."""
-    embedded_postgres.reset(TEST_POSTGRES)
+    for cluster in (TEST_POSTGRES, FAULTS_POSTGRES):
+        embedded_postgres.reset(cluster)
     for name in CACHES:
         delete(environment.ROOT / name)
     return 0

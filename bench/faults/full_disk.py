@@ -18,6 +18,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+import psycopg
+
 from bench.faults.intents import first_replies, what_went_wrong
 from bench.faults.stage import Stage, back, settled
 from bench.load import systems
@@ -30,12 +32,16 @@ SIZE_MB, BLOCK = 640, 1 << 20
 PEOPLE = 40
 #: What `main` ends with where it may not mount anything.
 NO_MOUNT = 3
-#: How many bytes are free when the crowd comes; it writes that much in a second or two.
-SPARE = 2 << 20
+PAGE = 8192
+SEGMENTS_MAX = 60
 
 
 def is_full(log: Path) -> list[Check] | None:
-    """The disk of the database fills up, and stays full for ten seconds. None where no disk is to be had."""
+    """
+    The disk of the database is full, for tables and then for the log too.
+
+    None where no disk is to be had for it.
+    """
     unshare = ["unshare", "--mount"]
     if os.geteuid() != 0:
         unshare += ["--user", "--map-current-user", "--keep-caps"]
@@ -65,39 +71,51 @@ def main(log: Path) -> int:
     return 0
 
 
-def the_disk_fills_up(stage: Stage, ballast: Path, seconds: float = 10.0) -> list[Check]:
+def the_disk_fills_up(stage: Stage, ballast: Path, seconds: float = 8.0) -> list[Check]:
+    """First no table can grow; then the server, which may not go on without its log, ends and does not come up."""
     with stage.crowd_at_work() as crowd:
-        fill(ballast, SPARE)
-        time.sleep(1)
+        fill(ballast)
         full = time.monotonic()
-        free_then = shutil.disk_usage(ballast.parent).free
         time.sleep(seconds)
-        freed = time.monotonic()
+        free_then = shutil.disk_usage(ballast.parent).free
+        use_up_the_log(stage)
+        time.sleep(seconds / 2)
+        is_down, freed = not stage.accepts(), time.monotonic()
         ballast.unlink()
-        has_ended = not embedded_postgres.is_running(stage.server.hold.cluster.asked)
-        stage.server.start()  # as whoever made room does, if it is down
+        stage.server.start()  # as whoever made room does
         accepted = stage.wait_until_it_accepts()
-        time.sleep(stage.calm_seconds)
+        stage.carry_on(crowd, accepted)
     meanwhile = [reply for reply in first_replies(crowd.intents) if full <= reply.at < freed]
     others = [reply for reply in meanwhile if not reply.is_proper]
     refused = sum(reply.status == 503 for reply in meanwhile)
     told = f"{refused} of {len(meanwhile)} {what_went_wrong(meanwhile)}"
     return [
-        Check("free on the disk, bytes", "0", str(free_then), free_then < BLOCK),
+        Check("free on the disk, blocks", "0", str(free_then // PAGE), free_then < PAGE),
         Check("answered 503 meanwhile", "> 0", told, refused > 0),
         Check("neither receipt nor 503", "none", str(what_went_wrong(others) or "none"), not others),
-        Check("the database meanwhile", "up or down", "down" if has_ended else "up", True),
-        back("first receipt after it accepts", crowd, accepted),
+        Check("the server in the end", "down", "down" if is_down else "up", is_down),
+        back("first receipt after it accepts", stage, crowd, accepted),
         *settled(stage, crowd),
     ]
 
 
-def fill(ballast: Path, spare: int) -> None:
-    """Write until so little is left; what others free meanwhile is written over as well."""
-    block = bytes(BLOCK)
-    with ballast.open("wb", buffering=0) as file, suppress(OSError):
-        while shutil.disk_usage(ballast.parent).free > spare:
-            file.write(block)
+def fill(ballast: Path) -> None:
+    """Write until nothing more can be written."""
+    with ballast.open("wb", buffering=0) as file:
+        for size in (BLOCK, PAGE):
+            with suppress(OSError):
+                while file.write(bytes(size)) == size:
+                    pass
+
+
+def use_up_the_log(stage: Stage) -> None:
+    """Leave every segment of the log that is there already; the next one has to be made."""
+    with suppress(psycopg.OperationalError), stage.operator() as session:
+        for _ in range(SEGMENTS_MAX):
+            session.execute(
+                "SELECT pg_switch_wal(), pg_logical_emit_message(false, 'faults', 'so there is one to leave')"
+            )
+            time.sleep(0.05)
 
 
 if __name__ == "__main__":

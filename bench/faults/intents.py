@@ -152,7 +152,7 @@ class Line:
 
 def first_replies(intents: Sequence[Intent]) -> list[Reply]:
     """What each client saw before it sent anything again."""
-    return [intent.replies[0] for intent in intents]
+    return [intent.replies[0] for intent in intents if intent.replies]
 
 
 def what_went_wrong(replies: Sequence[Reply]) -> dict[str, int]:

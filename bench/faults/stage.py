@@ -57,6 +57,7 @@ class Stage:
     web: int = 0
     warm_up_seconds: float = 2.0
     calm_seconds: float = 5.0  # how long the crowd goes on after what was done to the desk
+    slack: float = 1.0  # how many times as long as on a quiet machine anything may take
     resent: int = 300  # of the intents with an answer, how many are sent again all the same
     transfers: int = 0  # made by earlier crowds on the same desk
     _desk: ExitStack = field(default_factory=ExitStack)
@@ -104,6 +105,13 @@ class Stage:
         with crowd.at_work():
             time.sleep(self.warm_up_seconds)
             yield crowd
+
+    def carry_on(self, crowd: Crowd, since: float) -> None:
+        """Let the crowd go on for a moment, and until the desk is well again."""
+        time.sleep(self.calm_seconds)
+        give_up_at = time.monotonic() + BACK_SECONDS_MAX
+        while not receipts_since(crowd, since) and time.monotonic() < give_up_at:
+            time.sleep(0.1)
 
     def workers(self) -> list[int]:
         return [pid for pid in processes.family(self.web) if pid != self.web]
@@ -167,14 +175,19 @@ def at_rest(stage: Stage) -> list[Check]:
     ]
 
 
-def back(name: str, crowd: Crowd, since: float) -> Check:
+def receipts_since(crowd: Crowd, since: float) -> list[float]:
+    """When the receipts came for what was sent after this moment."""
+    sent = (reply for reply in first_replies(crowd.intents) if reply.status == 201 and reply.at >= since)
+    return [reply.at + reply.seconds for reply in sent]
+
+
+def back(name: str, stage: Stage, crowd: Crowd, since: float) -> Check:
     """How long it took until a client had a receipt again."""
-    receipts = [
-        reply.at + reply.seconds for reply in first_replies(crowd.intents) if reply.status == 201 and reply.at >= since
-    ]
+    most = 2 * stage.slack
+    receipts = receipts_since(crowd, since)
     seconds = min(receipts) - since if receipts else None
     told = "never" if seconds is None else f"{seconds:.2f}"
-    return Check(f"{name}, s", "<= 2", told, seconds is not None and seconds <= 2)
+    return Check(f"{name}, s", f"<= {most:g}", told, seconds is not None and seconds <= most)
 
 
 def status(port: int, path: str) -> int:
