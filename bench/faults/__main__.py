@@ -11,14 +11,13 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from itertools import chain
 
 import psycopg
 
 from bench.faults.plan import ALONE, NAMES, ON_STAGE
-from bench.faults.stage import Stage
+from bench.faults.stage import BOOKS_EXACT, Stage
 from bench.load import systems
 from bench.load.figures import Check
 from bench.load.systems import Server
@@ -38,57 +37,80 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"there is no {', '.join(unknown)}: choose from {', '.join(NAMES)}")
     LOG.parent.mkdir(parents=True, exist_ok=True)
     LOG.unlink(missing_ok=True)
-    figures: dict[str, list[Check] | None] = {}
+    server = Server(CLUSTER)
+    shown: dict[str, Shown] = {}
     for name in names:
-        started = time.monotonic()
-        print(f"{name} ...", flush=True)
-        try:
-            figures[name] = ALONE[name](LOG) if name in ALONE else on_stage(name)
-        except (RuntimeError, OSError, psycopg.Error) as error:
-            figures[name] = [Check("done to the end", "books exact", str(error), False)]
-        tell(name, figures[name], time.monotonic() - started)
+        print(f"{name:4} {said_of(name)} ", end="", flush=True)
+        shown[name] = show(name, server)
+        print(f"{shown[name].verdict} ({shown[name].seconds:.0f} s)", flush=True)
     if names == NAMES:
-        keep(figures)
-    return conclude(figures)
+        keep(shown)
+    return conclude(shown)
 
 
-def on_stage(name: str) -> list[Check]:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What came of a fault; no figures at all where this machine does not allow it."""
+
+    figures: list[Check] | None
+    seconds: float
+
+    @property
+    def missed(self) -> list[str]:
+        return [one.name for one in self.figures or () if not one.is_kept]
+
+    @property
+    def verdict(self) -> str:
+        if self.figures is None:
+            return "NOT TRIED: this machine does not allow it"
+        return "MISSED" if self.missed else "kept"
+
+
+def show(name: str, server: Server) -> Shown:
+    started = time.monotonic()
+    try:
+        figures = ALONE[name](LOG) if name in ALONE else on_stage(name, server)
+    except (RuntimeError, OSError, psycopg.Error) as error:
+        figures = [Check("done to the end", "books exact", str(error), False)]
+    return Shown(figures, time.monotonic() - started)
+
+
+def on_stage(name: str, server: Server) -> list[Check]:
     """:raises RuntimeError: if the desk did not come back, a client was wronged, or the books are not right"""
     fault, scene = ON_STAGE[name]
-    server = Server(CLUSTER)
-    with server.hold:
-        template, members = systems.desk_template(server, PEOPLE)
-        with Stage.set_up(server, template, members, LOG, scene) as stage:
-            figures = fault(stage)
-    return [*figures, Check("make verify", "exact", "exact", True)]
+    template, members = systems.desk_template(server, PEOPLE)
+    with Stage.set_up(server, template, members, LOG, scene) as stage:
+        figures = fault(stage)
+    return [*figures, BOOKS_EXACT]
 
 
-def conclude(figures: dict[str, list[Check] | None]) -> int:
-    """The last word, and the exit status."""
-    missed = [f"{name}: {one.name}" for name, all_ in figures.items() for one in all_ or () if not one.is_kept]
-    left_out = [name for name, all_ in figures.items() if all_ is None]
-    kept = sum(one.is_kept for one in chain.from_iterable(all_ or () for all_ in figures.values()))
-    print(f"\n{kept} figures of {len(figures) - len(left_out)} faults are kept.")
-    if left_out:
-        print(f"NOT TRIED, as this machine does not allow it: {', '.join(left_out)}")
+def said_of(name: str) -> str:
+    """What is done, in a line."""
+    fault = ALONE[name] if name in ALONE else ON_STAGE[name][0]
+    return (fault.__doc__ or "").strip().split("\n")[0]
+
+
+def conclude(shown: dict[str, Shown]) -> int:
+    """All the figures as a table, the last word, and the exit status."""
+    for name, one in shown.items():
+        print(f"\n{name}  {said_of(name)}  {one.verdict}")
+        for figure in one.figures or ():
+            mark = "" if figure.is_kept else "   <- MISSED"
+            print(f"    {figure.name:38} {figure.promised:>24}   {figure.measured}{mark}")
+    missed = [f"{name}: {figure}" for name, one in shown.items() for figure in one.missed]
+    count = sum(len(one.figures or ()) for one in shown.values())
+    print(
+        f"\n{count - len(missed)} of {count} figures are kept, in {sum(one.seconds for one in shown.values()):.0f} s."
+    )
     if missed:
         print("MISSED: " + "; ".join(missed))
     return 1 if missed else 0
 
 
-def tell(name: str, figures: list[Check] | None, seconds: float) -> None:
-    fault = ALONE[name] if name in ALONE else ON_STAGE[name][0]
-    said = (fault.__doc__ or "").strip().split("\n")[0]
-    print(f"\n{name}  {said}  ({seconds:.0f} s)")
-    for one in figures or ():
-        mark = "" if one.is_kept else "   <- MISSED"
-        print(f"    {one.name:34} {one.promised:>24}   {one.measured}{mark}", flush=True)
-
-
-def keep(figures: dict[str, list[Check] | None]) -> None:
+def keep(shown: dict[str, Shown]) -> None:
     now = datetime.now(UTC)
     path = RESULTS / f"{now.date()}-faults.json"
-    told = {name: [asdict(one) for one in all_ or ()] for name, all_ in figures.items()}
+    told = {name: [asdict(figure) for figure in one.figures or ()] for name, one in shown.items()}
     path.write_text(json.dumps({"date": now.isoformat(timespec="seconds"), "faults": told}, indent=1) + "\n")
     print(f"\nWritten: {path.relative_to(environment.ROOT)}")
 

@@ -24,7 +24,7 @@ FEW, MANY = 5, 50
 SHARE_MIN = 0.7
 
 
-def many_are_at_one_wallet(stage: Stage, seconds: float = 5.0, rounds: int = 4) -> list[Check]:
+def many_are_at_one_wallet(stage: Stage, seconds: float = 5.0, rounds: int = 3) -> list[Check]:
     """50 clients pay out of one wallet and into it, in turns with 5 who do."""
     load = Load("127.0.0.1", stage.port, seconds=seconds)
     found: dict[int, list[dict[str, object]]] = {FEW: [], MANY: []}

@@ -157,7 +157,7 @@ def _probed(path: str, expected: int, stage: Stage, found: list[tuple[int, float
 # --- Everything takes long --------------------------------------------------------------------------------------------
 
 
-def messages_are_late(stage: Stage, seconds: float = 10.0) -> list[Check]:
+def messages_are_late(stage: Stage, seconds: float = 8.0) -> list[Check]:
     """
     Every message to and from the database takes 300 ms, then so long that the deadline strikes.
 

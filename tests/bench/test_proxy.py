@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -97,10 +97,9 @@ def test_every_message_is_late_in_both_directions(proxy: Proxy, session: Session
 
 
 def test_nothing_passes_while_it_is_held(proxy: Proxy, session: Session) -> None:
-    done = threading.Event()
-    thread = threading.Thread(target=lambda: (session.execute("SELECT 1"), done.set()))
-    with proxy.held():
-        thread.start()
-        assert not done.wait(0.3)
-    assert done.wait(5)
-    thread.join()
+    with ThreadPoolExecutor(1) as threads:
+        with proxy.held():
+            asked = threads.submit(session.execute, "SELECT 1")
+            with pytest.raises(TimeoutError):
+                asked.result(0.3)
+        assert asked.result(5).fetchone() == (1,)
