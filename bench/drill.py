@@ -24,7 +24,7 @@ from pathlib import Path
 import psycopg
 
 from bench.faults.intents import Crowd, first_replies
-from bench.faults.plan import BACK_SECONDS_MAX, Stage, settled
+from bench.faults.stage import BACK_SECONDS_MAX, Stage, settled
 from bench.load import processes, systems
 from bench.load.figures import Check
 from bench.load.systems import Server

@@ -98,8 +98,8 @@ _REFUSAL_BY_SQLSTATE: dict[str | None, type[DomainError]] = {
 #: What may run again, and how often. A deadlock or a lock time-out has released everything; a lost link before COMMIT
 #: has changed nothing; a read-only or idle-killed session is replaced once by a new one. A statement time-out is not
 #: here: its deadline is spent. A full disk is not: it is full for longer than we wait, and trying writes more. An empty
-#: pool is not: the queue belongs in front of it. 25P02 (aborted transaction) is
-#: not here either: it is always our own bug.
+#: pool is not: the queue belongs in front of it. 25P02 (aborted transaction) is not here either: it is always our own
+#: bug.
 _RETRIES_BY_FAULT = {
     Fault.CONFLICT: RETRIES_MAX,
     Fault.LOCK_TIMEOUT: RETRIES_MAX,
