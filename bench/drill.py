@@ -127,6 +127,11 @@ def main() -> int:
 def lose_and_restore(stage: Stage) -> list[Check]:
     server, cluster = stage.server, stage.server.hold.cluster
     elsewhere, crowd = Elsewhere(cluster), Crowd(stage.port, stage.members)
+
+    def restore_and_start() -> None:
+        elsewhere.restore(cluster)
+        server.start()
+
     with elsewhere.receiving(server), crowd.at_work():
         time.sleep(LOAD_SECONDS)
         backed_up = timed("backup", elsewhere.back_up)
@@ -136,7 +141,7 @@ def lose_and_restore(stage: Stage) -> list[Check]:
         time.sleep(LOAD_SECONDS)
         lost_at = time.monotonic()
         destroy(server)
-        restored = timed("restoration", lambda: (elsewhere.restore(cluster), server.start()))
+        restored = timed("restoration", restore_and_start)
         accepted = stage.wait_until_it_accepts()
         time.sleep(LOAD_SECONDS)
     receipts = [reply.at + reply.seconds for reply in first_replies(crowd.intents) if reply.status == 201]
