@@ -56,6 +56,8 @@ SECTIONS: dict[str, tuple[Door, ...]] = {
         Door("trading.Deal", "Deals", "handshake"),
         Door("trading.MarginEvent", "Margin events", "warning"),
         Door("trading.Instrument", "Instruments", "currency_exchange"),
+        Door("trading.QuoteAlert", "Refused quotes", "report"),
+        Door("trading.RiskTask", "Risk tasks", "pending_actions"),
         Door("kill_switches", "Kill switches", "emergency_home"),
     ),
     "Referrals": (
