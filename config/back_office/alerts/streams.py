@@ -47,11 +47,13 @@ _SQL = {
          WHERE id > %(after)s ORDER BY id LIMIT %(limit)s""",
 }
 
-# Who has written nothing yet has no transaction number, and made no id longer ago than SLACK.
+# Who has written nothing yet has no transaction number, and made no id longer ago than SLACK. When a transaction of
+# another role began is hidden from ours, and only that there is one shows.
 _HORIZON_SQL = """
-SELECT least((SELECT min(xact_start) FROM pg_stat_activity
-               WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL),
-             (SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database()))
+SELECT count(*) > count(xact_start),
+       least(min(xact_start), (SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database()))
+  FROM pg_stat_activity
+ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL
 """
 
 
@@ -70,7 +72,9 @@ def read(stream: str, *, after: UUID, limit: int) -> list[Row]:
 
 def horizon(now: datetime) -> UUID:
     """Above every id that no transaction can add to any more; asked for before the rows are read."""
-    ((oldest,),) = fetch(_HORIZON_SQL, {})
+    ((is_one_hidden, oldest),) = fetch(_HORIZON_SQL, {})
+    if is_one_hidden:
+        return BEGINNING  # the owner migrates, or an administrator mends something: however long that has taken
     return uuid7_at((now if oldest is None else min(now, oldest)) - SLACK, 0)
 
 

@@ -29,7 +29,8 @@ INFINITE = Decimal("Infinity")
 _CONNECTIONS = """
 SELECT coalesce(nullif(application_name, ''), 'unnamed'), count(*)
   FROM pg_stat_activity
- WHERE datname = current_database() AND backend_type = 'client backend'
+ WHERE datname = current_database()
+   AND coalesce(backend_type, 'client backend') = 'client backend' -- hidden where another role is at work
  GROUP BY 1
 """
 
