@@ -10,8 +10,8 @@ FROM ${BASE} AS build
 WORKDIR /srv/desk
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
-COPY requirements.txt .
-RUN pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
+COPY requirements.lock .
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
 COPY . .
 # Collecting files reads settings, which want secrets; these are thrown away with the command.
 RUN export $(python -m scripts.desk secret) DATABASE_URL=postgresql://nowhere/none STATIC_ROOT=/srv/static \

@@ -7,7 +7,7 @@ CHECKS := $(DESK) checks --
 # Each proves what its room promises about money; `make verify` runs them all, and fails if one does.
 VERIFY := verify_ledger verify_positions verify_commissions verify_audit
 
-.PHONY: help run demo replay verify test browser-test screenshots check lint format types layers migrations deploy bench bench-engines bench-selection bench-back-office bench-cost bench-33k bench-curve bench-hot referral-storm shared-referrer faults drill mutants shell secret reset clean venv venv-dev venv-browser venv-bench
+.PHONY: help run demo replay verify test browser-test screenshots check lint format types layers migrations deploy bench bench-engines bench-selection bench-back-office bench-cost bench-33k bench-curve bench-hot referral-storm shared-referrer faults drill mutants shell secret reset clean lock audit venv venv-dev venv-audit venv-browser venv-bench
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -95,6 +95,12 @@ bench-curve: venv-dev ## What more connections and more wallets cost (CONNECTION
 bench-hot: venv-dev ## What it costs when everybody is at one wallet, or in one instrument
 	@$(PYTHON) -m bench.hot
 
+lock: venv-audit ## Write what the requirements come to, with the hashes of all files (UPGRADE=1 for the newest)
+	@$(PYTHON) -m scripts.lock $(if $(UPGRADE),--upgrade)
+
+audit: venv-audit ## Ask the advisory services about every locked package, and write var/sbom.json (ADVISORIES=osv.zip)
+	@$(PYTHON) -m scripts.audit $(ADVISORIES:%=--advisories=%)
+
 shared-referrer: venv-dev ## Measure whether a referrer with 5,000 active clients slows them
 	@$(PYTHON) -m bench.shared_referrer
 
@@ -111,14 +117,17 @@ clean: venv ## Delete the tests' databases and the tools' caches
 	@$(DESK) clean
 
 venv:
-	@python3 scripts/venv.py requirements.txt
+	@python3 scripts/venv.py requirements.lock
 
 venv-dev: venv
-	@python3 scripts/venv.py requirements-dev.txt
+	@python3 scripts/venv.py requirements-dev.lock
+
+venv-audit: venv-dev
+	@python3 scripts/venv.py requirements-audit.lock
 
 venv-browser: venv-dev
-	@python3 scripts/venv.py requirements-browser.txt
+	@python3 scripts/venv.py requirements-browser.lock
 
 # Node.js by a wheel only where there is none.
 venv-bench: venv-dev
-	@command -v node >/dev/null && command -v npm >/dev/null || python3 scripts/venv.py requirements-bench.txt
+	@command -v node >/dev/null && command -v npm >/dev/null || python3 scripts/venv.py requirements-bench.lock

@@ -1,7 +1,7 @@
 """
-Makes .venv with what a requirements file asks for; instant when nothing changed, and safe to call twice at once.
+Makes .venv with what a lock names, each file by its hash; instant when nothing changed, and safe to call twice at once.
 
-    python3 scripts/venv.py requirements.txt
+    python3 scripts/venv.py requirements.lock
 
 Needs nothing but an interpreter, and is written so that an old one can read it and say what is missing.
 """
@@ -18,6 +18,9 @@ PYTHON_MIN = (3, 11)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
+
+#: Each file is the one that was locked, and none is built here: nothing of a package runs before it is used.
+AS_LOCKED = ["--require-hashes", "--only-binary", ":all:"]
 
 #: So much faster must another interpreter of the same version be to be taken instead of the one that was called.
 WORTH_IT = 1.15
@@ -43,9 +46,9 @@ print("%d.%d" % sys.version_info[:2], min(lap() for _ in range(9)), sys.executab
 def main():  # type: () -> int
     if sys.version_info < PYTHON_MIN:
         return use_newer_python()
-    requirements = sys.argv[1] if len(sys.argv) > 1 else "requirements.txt"
+    requirements = sys.argv[1] if len(sys.argv) > 1 else "requirements.lock"
     stamp = os.path.join(VENV, "installed-" + requirements)
-    wanted = requirements_hash()
+    wanted = locks_hash()
     if read(stamp) == wanted:
         return 0
     os.makedirs(os.path.join(ROOT, "var"), exist_ok=True)
@@ -84,7 +87,7 @@ def install(requirements):  # type: (str) -> int
             sys.stderr.write("Python's venv module does not work; on Debian and Ubuntu: apt install python3-venv\n")
             return made.returncode
     pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    return subprocess.run([*pip, "-r", os.path.join(ROOT, requirements)], check=False).returncode
+    return subprocess.run([*pip, *AS_LOCKED, "-r", os.path.join(ROOT, requirements)], check=False).returncode
 
 
 def of_this_version():  # type: () -> list[str]
@@ -136,10 +139,10 @@ def can_run(python):  # type: (str) -> bool
         return False
 
 
-def requirements_hash():  # type: () -> str
+def locks_hash():  # type: () -> str
     digest = hashlib.sha256(sys.version.encode())
     for name in sorted(os.listdir(ROOT)):
-        if name.startswith("requirements") and name.endswith(".txt"):
+        if name.startswith("requirements") and name.endswith(".lock"):
             with open(os.path.join(ROOT, name), "rb") as file:
                 digest.update(file.read())
     return digest.hexdigest()
