@@ -82,6 +82,8 @@ def desk(sizes: Sizes, *, fresh: bool = False) -> Iterator[database.Clone]:
     from django.core.management import call_command
     from django.db import connections
 
+    from config.database import roles
+
     with throwaway.server() as server_url:
         made = database.Clone(server_url, f"big_desk_{sizes.entries}_{sizes.orders}")
         if fresh:
@@ -91,6 +93,7 @@ def desk(sizes: Sizes, *, fresh: bool = False) -> Iterator[database.Clone]:
         throwaway.turn_to(made)
         try:
             call_command("migrate", verbosity=0, interactive=False)
+            roles.define()
             yield made
         finally:
             connections.close_all()

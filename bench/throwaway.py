@@ -47,16 +47,10 @@ def server() -> Iterator[str]:
 @contextmanager
 def clone(server_url: str, label: str) -> Iterator[database.Clone]:
     """A migrated database that Django and everything started from here talks to, until the next one or the end."""
-    from django.core.management import call_command
     from django.db import connection
 
-    def migrate(name: str) -> None:
-        connection.settings_dict["NAME"] = name
-        call_command("migrate", verbosity=0, interactive=False)
-        connection.close()
-
     connection.close()
-    made = database.clone_template(server_url, migrate, label=label, rebuild=False)
+    made = database.clone_template(server_url, label=label)
     try:
         turn_to(made)
         yield made
@@ -71,7 +65,7 @@ def turn_to(made: database.Clone) -> None:
 
     connection.close()
     connection.settings_dict["NAME"] = made.name
-    os.environ["DATABASE_URL"] = made.url
+    os.environ["DATABASE_URL"] = made.desks_url
 
 
 def _close_connections() -> None:

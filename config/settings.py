@@ -7,14 +7,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
+
+from config import secret_files
 
 # --- Reading the environment --------------------------------------------------------------------------------------
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.FileAwareEnv()  # X_FILE names a file that holds X: how orchestrators hand over secrets
+env = secret_files.Env()  # NAME_FILE names a file that holds NAME: how orchestrators hand over secrets
 
 
 def flag(name: str, *, default: bool) -> bool:
@@ -27,7 +28,9 @@ def flag(name: str, *, default: bool) -> bool:
 
 def secret(name: str, *, length_min: int = 32) -> str:
     """A secret without a default; short ones are refused because they are usually placeholders."""
-    value: str = env.str(name)
+    value = env.verbatim(name)
+    if not value:
+        raise ImproperlyConfigured(f"Set the {name} environment variable, or {name}_FILE")
     if len(value) < length_min:
         raise ImproperlyConfigured(f"{name} must have at least {length_min} characters")
     return value
@@ -36,6 +39,8 @@ def secret(name: str, *, length_min: int = 32) -> str:
 # --- Secrets --------------------------------------------------------------------------------------------------------
 
 SECRET_KEY = secret("SECRET_KEY")
+#: Files with secrets that anybody on this machine may read; `check --deploy` names them.
+SECRETS_OPEN_TO_ALL = env.ENVIRON.open_to_all
 #: Fernet keys for bank numbers, newest first; the others still decrypt. Make one with `make secret`.
 FIELD_ENCRYPTION_KEYS: list[str] = env.list("FIELD_ENCRYPTION_KEYS")
 #: Keyed hash that makes encrypted bank numbers searchable. Changing it makes them unfindable.
@@ -100,6 +105,7 @@ PERMISSIONS_POLICY = "camera=(), geolocation=(), microphone=(), payment=(), usb=
 # --- What it is made of ---------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
+    "config.database",
     "config.back_office",
     "config.back_office.alerts",
     "config.back_office.clients",
@@ -187,18 +193,21 @@ DATABASE_BEHIND_PGBOUNCER = flag("DATABASE_BEHIND_PGBOUNCER", default=False)
 #: A pool per process where threads outnumber connections; 0 keeps one connection per thread.
 DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=0)
 
-SESSION_OPTIONS = " ".join(
-    (
-        "-c lock_timeout=2000",
-        "-c statement_timeout=5000",
-        "-c idle_in_transaction_session_timeout=10000",
-        "-c client_connection_check_interval=2000",
-        "-c timezone=UTC",
-        "-c default_transaction_isolation=read\\ committed",
-        # A plan that was made while a table was empty is kept while it grows. What reads whole tables says so.
-        "-c enable_seqscan=off",
-    )
-)
+#: What every session starts with. Sent by the desk itself, and by `define_database_roles` made the role's own as well:
+#: behind PgBouncer nothing is sent.
+SESSION_OPTIONS = {
+    "lock_timeout": "2000",
+    "statement_timeout": "5000",
+    "idle_in_transaction_session_timeout": "10000",
+    "client_connection_check_interval": "2000",
+    "timezone": "UTC",
+    "default_transaction_isolation": "read committed",
+    # A plan that was made while a table was empty is kept while it grows. What reads whole tables says so.
+    "enable_seqscan": "off",
+}
+#: Only for `define_database_roles`, which gives them to the roles that log in with one.
+DATABASE_RUNTIME_PASSWORD = env.verbatim("DATABASE_RUNTIME_PASSWORD")
+DATABASE_READER_PASSWORD = env.verbatim("DATABASE_READER_PASSWORD")
 DATABASES: dict[str, dict[str, Any]] = {"default": env.db_url("DATABASE_URL", engine="core.postgres")}
 DATABASES["default"] |= {
     "ATOMIC_REQUESTS": False,
@@ -217,7 +226,9 @@ DATABASES["default"] |= {
     },
 }
 if not DATABASE_BEHIND_PGBOUNCER:
-    DATABASES["default"]["OPTIONS"]["options"] = SESSION_OPTIONS
+    DATABASES["default"]["OPTIONS"]["options"] = " ".join(
+        "-c " + f"{name}={value}".replace(" ", r"\ ") for name, value in SESSION_OPTIONS.items()
+    )
 if DATABASE_POOL_SIZE:
     DATABASES["default"]["OPTIONS"]["pool"] = {
         "min_size": DATABASE_POOL_SIZE,
@@ -297,7 +308,7 @@ EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.smtp
 EMAIL_HOST = env.str("EMAIL_HOST", default="localhost")
 EMAIL_PORT = env.int("EMAIL_PORT", default=25)
 EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", default="")
-EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", default="")
+EMAIL_HOST_PASSWORD = env.verbatim("EMAIL_HOST_PASSWORD")
 EMAIL_USE_TLS = flag("EMAIL_USE_TLS", default=False)
 EMAIL_TIMEOUT = 5
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="desk@localhost")
@@ -396,7 +407,7 @@ REFERRAL_HOLD_DAYS = env.int("REFERRAL_HOLD_DAYS", default=1)
 # --- Watching it ----------------------------------------------------------------------------------------------------
 
 #: Lets a scraper on another host read /metrics (`Authorization: Bearer …`); without one only this host may.
-METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+METRICS_TOKEN = env.verbatim("METRICS_TOKEN")
 
 # --- Logs -----------------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from scripts import embedded_postgres, environment, locks, run
 
+OWNERS_COMMANDS = {"migrate", "define_database_roles"}  # the others are the running desk's
 TEST_POSTGRES = environment.VAR / "postgres-test"
 FAULTS_POSTGRES = environment.VAR / "postgres-test-faults"
 LOCK_SUFFIXES = {".lock", ".users", ".start"}  # a deleted lock file would let two processes lock two of one name
@@ -51,6 +52,9 @@ def manage(arguments: list[str]) -> int:
     os.environ.setdefault("LOG_LEVEL", "WARNING")
     environment.install_demo()
     with environment.database():
+        owner = environment.owner_url()
+        if owner is not None and arguments[0] in OWNERS_COMMANDS:
+            environment.install({"DATABASE_URL": owner})
         return subprocess.run([sys.executable, "manage.py", *arguments], cwd=environment.ROOT, check=False).returncode
 
 

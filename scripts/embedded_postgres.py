@@ -96,9 +96,9 @@ class Cluster:
     gid: int | None
     name: str  # in every server process's title
 
-    def url(self, database: str) -> str:
+    def url(self, database: str, user: str = SUPERUSER) -> str:
         """A libpq URL, which django-environ reads as well."""
-        return f"postgresql://{SUPERUSER}@/{quote(database, safe='')}?host={quote(str(self.sockets))}"
+        return f"postgresql://{user}@/{quote(database, safe='')}?host={quote(str(self.sockets))}"
 
     @property
     def demotion(self) -> dict[str, Any]:
@@ -122,8 +122,8 @@ class Hold:
         os.register_at_fork(after_in_child=self._forget)
         atexit.register(self.release)
 
-    def url(self, database: str) -> str:
-        return self.cluster.url(database)
+    def url(self, database: str, user: str = SUPERUSER) -> str:
+        return self.cluster.url(database, user)
 
     def release(self, *, patience: float = 0.0) -> bool:
         """

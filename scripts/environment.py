@@ -12,6 +12,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from config import secret_files
+from config.database.access import OWNER, RUNTIME
 from scripts import embedded_postgres, locks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +21,32 @@ VAR = Path(os.environ.get("DESK_VAR") or ROOT / "var").resolve()  # what a run k
 POSTGRES = VAR / "postgres"
 SECRETS = VAR / "demo.env"
 DATABASE = "desk"
+
+#: A demo that was begun when the server's superuser did everything goes on under its owner; elsewhere it does nothing.
+HAND_OVER = f"""
+DO $$
+DECLARE
+    thing text;
+BEGIN
+    FOR thing IN
+        SELECT format('%s %s', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass)
+          FROM pg_class c
+         WHERE c.relkind IN ('r', 'S') AND c.relnamespace = 'public'::regnamespace
+           AND c.relowner <> '{OWNER}'::regrole
+           -- A column's own sequence goes with its table.
+           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                                                     AND d.deptype IN ('a', 'i') AND c.relkind = 'S')
+         UNION ALL
+        SELECT format('FUNCTION %s', p.oid::regprocedure)
+          FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.proowner <> '{OWNER}'::regrole
+         UNION ALL
+        SELECT format('DATABASE %I', d.datname)
+          FROM pg_database d WHERE d.datname = current_database() AND d.datdba <> '{OWNER}'::regrole
+    LOOP
+        EXECUTE format('ALTER %s OWNER TO {OWNER}', thing);
+    END LOOP;
+END $$
+"""  # noqa: S608 - the name is ours
 
 #: What a demo on one's own machine does differently from an installation: plain HTTP, money that arrives at once,
 #: emails that are printed, and limits that let one person at one address play many. Guessing passwords stays slow.
@@ -71,13 +99,35 @@ def database() -> Iterator[None]:
         yield
         return
     with embedded_postgres.use(POSTGRES, durable=True) as hold:
-        with psycopg.connect(hold.url(embedded_postgres.SUPERUSER), autocommit=True) as server:
-            if not server.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchall():
-                # Two commands may both find it missing; one of them makes it.
-                with contextlib.suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-                    server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
-        install({"DATABASE_URL": hold.url(DATABASE), "DESK_POSTGRES": str(POSTGRES)})
+        _make_database(hold)
+        install(
+            {
+                "DATABASE_URL": hold.url(DATABASE, RUNTIME),
+                "DATABASE_OWNER_URL": hold.url(DATABASE, OWNER),
+                "DESK_POSTGRES": str(POSTGRES),
+            }
+        )
         yield
+
+
+def owner_url() -> str | None:
+    """Where the database is for whoever migrates it; None where the desk itself does."""
+    return secret_files.Env().verbatim("DATABASE_OWNER_URL") or None
+
+
+def _make_database(hold: embedded_postgres.Hold) -> None:
+    """Make the database and its owner, who makes the other roles."""
+    with psycopg.connect(hold.url(embedded_postgres.SUPERUSER), autocommit=True) as server:
+        # Two commands may both find something missing; one of them makes it.
+        if not server.execute("SELECT FROM pg_roles WHERE rolname = %s", [OWNER]).fetchall():
+            with contextlib.suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+                server.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE").format(sql.Identifier(OWNER)))
+        if not server.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchall():
+            with contextlib.suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+                make = sql.SQL("CREATE DATABASE {} OWNER {}")
+                server.execute(make.format(sql.Identifier(DATABASE), sql.Identifier(OWNER)))
+    with psycopg.connect(hold.url(DATABASE)) as session:
+        session.execute(HAND_OVER)
 
 
 def _kept_secrets() -> dict[str, str]:

@@ -20,7 +20,7 @@ from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 
-from scripts import environment, locks
+from scripts import environment, locks, owner
 
 DEMO_FILE = environment.VAR / "demo.json"
 
@@ -33,7 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
     urls = {"api_url": chosen.api_url, "admin_url": chosen.admin_url, "docs_url": chosen.docs_url}
     os.environ.setdefault("LOG_LEVEL", "WARNING")  # these steps are told below, one line each
     django.setup()
-    step("migrations", lambda: call_command("migrate", interactive=False, verbosity=0))
+    step("migrations", owner.migrate)
+    step("roles", owner.define_roles)
+    if said := owner.warning():
+        print(f"  {'':<14}{said}", flush=True)
     step("static files", collect_static)
     step("instruments", lambda: call_command("load_instruments", verbosity=0, stdout=StringIO()))
     step("plans", lambda: call_command("load_plans", verbosity=0, stdout=StringIO()))

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
+from config.database.access import RUNTIME
 from scripts import desk, embedded_postgres, environment
 
 if TYPE_CHECKING:  # both know models, which cannot be imported before the settings are made
@@ -52,12 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
         import django
 
         django.setup()
-        from django.core.management import call_command
         from django.db import connections
 
-        from scripts import floor, floor_audit
+        from scripts import floor, floor_audit, owner
 
-        call_command("migrate", interactive=False, verbosity=0)
+        owner.migrate()
+        owner.define_roles()
         begun = time.monotonic()
         plan = floor.Plan(chosen.accounts, chosen.actions, chosen.seed, **_span(chosen.days))
         opened = floor.Floor.open(plan)
@@ -77,14 +78,14 @@ def _span(days: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def scratch_database() -> Iterator[None]:
-    """An empty database for the block, named by DATABASE_URL."""
+    """An empty database for the block, named by DATABASE_OWNER_URL, and by DATABASE_URL for the desk."""
     name = f"replay_{os.getpid()}_{secrets.token_hex(3)}"
     with (
         embedded_postgres.use(desk.TEST_POSTGRES, durable=False) as hold,
         psycopg.connect(hold.url(embedded_postgres.SUPERUSER), autocommit=True) as server,
     ):
         server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        environment.install({"DATABASE_URL": hold.url(name)})
+        environment.install({"DATABASE_URL": hold.url(name, RUNTIME), "DATABASE_OWNER_URL": hold.url(name)})
         try:
             yield
         finally:

@@ -2,8 +2,8 @@
 The body of `make run`: a database, the demo's cast, and every process of the Procfile under one supervisor.
 
 HOST and PORT choose the address (127.0.0.1:8000), `FEED=off` leaves out the price feed, DATABASE_URL replaces the
-embedded PostgreSQL. Nothing outlives this process: each command is on a leash, and the last user of the database stops
-it.
+embedded PostgreSQL; with a DATABASE_OWNER_URL beside it, that one is for migrations, and known to nothing that serves.
+Nothing outlives this process: each command is on a leash, and the last user of the database stops it.
 """
 
 from __future__ import annotations
@@ -129,8 +129,9 @@ def supervise() -> int:
     processes = parse_procfile((environment.ROOT / "Procfile").read_text()).processes
     if os.environ.get("FEED", "on").lower() == "off":
         processes.pop("feed")
+    desks = {name: value for name, value in os.environ.items() if not name.startswith("DATABASE_OWNER_URL")}
     for name, command in processes.items():
-        supervisor.add_process(name, command, env=dict(os.environ), cwd=str(environment.ROOT))
+        supervisor.add_process(name, command, env=desks, cwd=str(environment.ROOT))
     supervisor.loop()
     if supervisor.returncode in {128 + signal.SIGINT, 128 + signal.SIGTERM}:
         raise KeyboardInterrupt

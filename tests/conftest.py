@@ -70,21 +70,16 @@ def desk_database(
     request: pytest.FixtureRequest, django_test_environment: None, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[database.Clone]:
     """This process's own clone of the migrated template, with Django connected to it."""
-    from django.core.management import call_command
     from django.db import connection, connections
-
-    def migrate(name: str) -> None:
-        connection.settings_dict["NAME"] = name
-        call_command("migrate", verbosity=0, interactive=False)
-        connection.close()
 
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     with django_db_blocker.unblock():
         connection.close()
         clone = database.clone_template(
-            os.environ["DATABASE_URL"], migrate, label=worker, rebuild=request.config.getvalue("create_db")
+            os.environ["DATABASE_URL"], label=worker, rebuild=request.config.getvalue("create_db")
         )
         connection.settings_dict["NAME"] = clone.name
+        database.become_the_desk()
     yield clone
     with django_db_blocker.unblock():
         connections.close_all()
@@ -114,5 +109,5 @@ def committed_db(desk_database: database.Clone, django_db_blocker: DjangoDbBlock
 @pytest.fixture(scope="session")
 def live_desk(desk_database: database.Clone) -> Iterator[LiveDesk]:
     """A real gunicorn on this process's database, for what only real sockets, processes and commits can show."""
-    with LiveDesk.serve(desk_database.url, SCRATCH) as desk:
+    with LiveDesk.serve(desk_database.desks_url, SCRATCH) as desk:
         yield desk

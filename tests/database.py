@@ -13,14 +13,16 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+from django.db.backends.utils import CursorWrapper
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from config.database.access import RUNTIME
 from scripts import embedded_postgres
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,7 +99,8 @@ class Clone:
 
     def __init__(self, server_url: str, name: str) -> None:
         self.name = name
-        self.url = with_database(server_url, name)
+        self.url = with_database(server_url, name)  # for tests and their tools, who may do everything
+        self.desks_url = with_user(self.url, RUNTIME)  # for processes that are the desk; the server asks no password
         self._server_url = server_url
         self._session: psycopg.Connection | None = None
 
@@ -135,12 +138,8 @@ class Clone:
         return []
 
 
-def clone_template(server_url: str, migrate: Callable[[str], None], *, label: str, rebuild: bool = False) -> Clone:
-    """
-    Clone the template for this process; make it first if the schema's sources changed since it was made.
-
-    `migrate` is called with the name of an empty database, and has to close its connections to it.
-    """
+def clone_template(server_url: str, *, label: str, rebuild: bool = False) -> Clone:
+    """Clone the template for this process; make it first if the schema's sources changed since it was made."""
     template = f"template_{_schema_hash()}"
     clone = Clone(server_url, f"test_{os.getpid()}_{secrets.token_hex(3)}_{label}")
     CLUSTER.parent.mkdir(exist_ok=True)
@@ -151,11 +150,45 @@ def clone_template(server_url: str, migrate: Callable[[str], None], *, label: st
             if _is_abandoned(name):
                 server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
         if rebuild or template not in names:
-            _build_template(server, server_url, template, migrate)
+            _build_template(server, server_url, template)
         server.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(clone.name), sql.Identifier(template))
         )
     return clone
+
+
+def become_the_desk() -> None:
+    """
+    Give Django's sessions from now on the rights of the running desk, and no more.
+
+    It logs in as it did and lays its own rights down, so that a test which has to break what the desk can't break may
+    take them up again within its transaction: see `as_owner`.
+    """
+    from django.db import connection
+
+    connection.close()
+    connection.settings_dict["OPTIONS"]["assume_role"] = RUNTIME
+
+
+@contextlib.contextmanager
+def as_owner() -> Iterator[CursorWrapper]:
+    """Give Django's session back for the block what it laid down: for what only a superuser can do."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET ROLE NONE")
+        yield cursor
+        cursor.execute(f"SET ROLE {RUNTIME}")  # after an error the rollback has done it
+
+
+@contextlib.contextmanager
+def unguarded() -> Iterator[CursorWrapper]:
+    """As `as_owner`, with every trigger and foreign key asleep: for rows that the desk can't have."""
+    with as_owner() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # what still has to be checked is checked before they sleep
+        cursor.execute("SET session_replication_role = replica")
+        yield cursor
+        cursor.execute("SET session_replication_role = origin")
 
 
 def with_database(url: str, name: str) -> str:
@@ -163,18 +196,36 @@ def with_database(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
-def _build_template(server: psycopg.Connection, server_url: str, template: str, migrate: Callable[[str], None]) -> None:
+def with_user(url: str, user: str) -> str:
+    """The same database's URL for somebody else, who needs no password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}"))
+
+
+def _build_template(server: psycopg.Connection, server_url: str, template: str) -> None:
     for (name,) in server.execute("SELECT datname FROM pg_database WHERE datname LIKE 'template\\__%'").fetchall():
         if name not in {"template0", "template1"}:
             server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
     # Built under another name, so that a killed build is never taken for a template.
     building = f"template_building_{os.getpid()}"
     server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(building)))
-    migrate(building)
+    _migrate(building)
     with psycopg.connect(with_database(server_url, building), autocommit=True) as session:
         session.execute(SNAPSHOT)
         session.execute("VACUUM ANALYZE")
     server.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(building), sql.Identifier(template)))
+
+
+def _migrate(name: str) -> None:
+    from django.core.management import call_command
+    from django.db import connection
+
+    from config.database import roles
+
+    connection.settings_dict["NAME"] = name
+    call_command("migrate", verbosity=0, interactive=False)
+    roles.define()
+    connection.close()
 
 
 @contextlib.contextmanager
@@ -201,6 +252,7 @@ def _is_abandoned(name: str) -> bool:
 def _schema_hash() -> str:
     """Changes with everything that a migrated database depends on."""
     sources = [ROOT / "requirements.txt", Path(__file__), ROOT / "config" / "settings.py"]
+    sources += [ROOT / "config" / "database" / name for name in ("access.py", "roles.py")]
     for app in sorted(path.parent for room in ("*", "config/back_office/*") for path in ROOT.glob(f"{room}/apps.py")):
         for pattern in ("migrations/*.py", "**/*.sql", "models.py", "models/*.py"):
             sources += sorted(app.glob(pattern))

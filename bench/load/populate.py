@@ -14,9 +14,11 @@ def main(people: int, idle: int, roster: Path) -> None:
     from django.db import connection
 
     from bench.load import crowd
+    from config.database import roles
     from trading.services import instruments
 
     call_command("migrate", verbosity=0, interactive=False)
+    roles.define()
     instruments.load_instruments()
     members = crowd.gather(people)
     if idle:

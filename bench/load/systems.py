@@ -28,6 +28,7 @@ from psycopg import sql
 from bench.load import crowd, processes
 from bench.load.crowd import Member
 from bench.load.scripts import Repeat, Script, post
+from config.database.access import RUNTIME
 from scripts import embedded_postgres, environment
 
 HERE = Path(__file__).resolve().parent.parent
@@ -80,6 +81,10 @@ class Server:
 
     def url(self, database: str) -> str:
         return self.hold.url(database)
+
+    def desks_url(self, database: str) -> str:
+        """For the processes of a desk."""
+        return self.hold.url(database, RUNTIME)
 
     def stop(self) -> None:
         """End every session at once and the server with them, as an operator would; `start` brings it back."""
@@ -214,7 +219,7 @@ def fresh_desk(server: Server, template: str, *, checks: Sequence[str] = VERIFY)
     database = run_name(template)
     server.drop(database)
     server.create(database, template=template)
-    settings = desk_settings(server.url(database))
+    settings = desk_settings(server.desks_url(database))
     yield settings
     with ThreadPoolExecutor() as threads:
         wrong = [said for said in threads.map(_said_if_broken, checks, repeat(settings)) if said]

@@ -15,7 +15,7 @@ from accounts.models import User, Verification
 from accounts.services import freezes
 from config.back_office.clients.services import notes
 from core.audit import Actor, ActorKind
-from tests import cast, factories
+from tests import cast, database, factories
 from tests.cast import CastMember, StaffMember
 from tests.referrals.deals import closed, plan, run
 from tests.trading.calls import place
@@ -52,7 +52,8 @@ def staff_user(*permissions: str) -> User:
                 content_type=ContentType.objects.get_for_model(User), codename=codename, name=name
             )
         if permission is not None:
-            user.user_permissions.add(permission)
+            with database.as_owner():  # the desk itself gives roles, and nothing else
+                user.user_permissions.add(permission)
     return user
 
 

@@ -25,7 +25,7 @@ from core.audit import Actor, ActorKind
 from core.errors import NotFound
 from core.ids import HOUSE, uuid7
 from core.models import AuditEvent
-from tests import cast, factories
+from tests import cast, database, factories
 from tests.accounts.test_back_office import office
 from tests.back_office.people import CLEAR, LOOK, pair, staff, staff_user, superuser, text_of
 from tests.cast import CastMember, StaffMember
@@ -418,7 +418,7 @@ def test_a_forged_note_is_refused(db: None) -> None:
 )
 def test_a_note_stays_as_it_was_written(db: None, sql: str) -> None:
     row = note(cast.alice())
-    with connection.cursor() as cursor:
+    with database.as_owner() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # else the test's own rows are in the way of the TRUNCATE
         with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
             cursor.execute(sql)

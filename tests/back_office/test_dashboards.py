@@ -48,7 +48,7 @@ from tests.trading.risk import opened, run_risk, trader
 from tests.wallets.calls import bank_account, deposit, withdraw
 from trading import engine
 from trading import selectors as trading_selectors
-from trading.models import Instrument, MarginEvent, Position
+from trading.models import MarginEvent, Position
 from wallets.models import Deposit, Withdrawal
 from wallets.services import deposits, withdrawals
 
@@ -312,7 +312,7 @@ def test_an_account_that_cannot_be_valued_is_told_of(clock: time_machine.Travell
     opened(trader(currency="EUR"), symbol="USDJPY")
     assert {one.label for one in read("margin_levels", timezone.now())} <= set(risk.LEVELS)
     # Yen come to euros through the dollar, by this pair and no other.
-    Instrument.objects.get(symbol="EURUSD").latest.delete()
+    prices.forget("EURUSD")
     (only,) = read("margin_levels", timezone.now())
     assert (only.label, only.value) == (risk.UNPRICED, 1)
 

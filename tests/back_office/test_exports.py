@@ -47,7 +47,7 @@ from core.errors import NotFound, plain
 from core.ids import HOUSE, uuid7
 from core.models import AuditEvent
 from scripts.back_office import BackOffice
-from tests import cast
+from tests import cast, database
 from tests.accounts.test_back_office import enlist, log_in, office
 from tests.cast import CastMember
 from tests.live_desk import LiveDesk
@@ -675,7 +675,8 @@ def test_others_are_refused_and_nothing_is_written(db: None, role: str) -> None:
 
 def test_whoever_sees_masked_data_cannot_export_it(db: None) -> None:
     client, user = cast.make_client(), enlist("support")
-    user.user_permissions.add(Permission.objects.get(codename="add_export"))
+    with database.as_owner():
+        user.user_permissions.add(Permission.objects.get(codename="add_export"))
     staff, _ = log_in(user)
     assert staff.post(export_page(client), TERMS).status_code == 403
     assert staff.post(reverse("admin:export_instrument"), {**TERMS, "symbol": "EURUSD"}).status_code == 403

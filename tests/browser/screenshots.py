@@ -84,7 +84,7 @@ def main() -> int:
             }
         )
         staff = happen(Path(scratch))
-        with LiveDesk.serve(made.url, Path(scratch)) as desk:
+        with LiveDesk.serve(made.desks_url, Path(scratch)) as desk:
             complaints = photograph(desk, staff, shots(), chosen.output)
     for complaint in complaints:
         print(complaint)

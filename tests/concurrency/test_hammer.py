@@ -104,7 +104,7 @@ def _hammer(clone: Clone, wallets: list[Wallet]) -> Counter[str]:
         subprocess.Popen(
             [sys.executable, "-m", "tests.concurrency.transferring", str(SECONDS), str(THREADS), *pairs],
             cwd=environment.ROOT,
-            env=os.environ | {"DATABASE_URL": clone.url},
+            env=os.environ | {"DATABASE_URL": clone.desks_url},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

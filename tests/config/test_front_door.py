@@ -305,7 +305,12 @@ def house(desk_database: database.Clone) -> Iterator[House]:
     if nginx.fetch() is None:
         pytest.skip(nginx.MISSING)
     scratch = Path(tempfile.mkdtemp(prefix="desk-"))
-    settings = {"DATABASE_URL": desk_database.url, "WEB_WORKERS": "1", "WEB_THREADS": "2", "THROTTLE_SIGNUP": "2/m"}
+    settings = {
+        "DATABASE_URL": desk_database.desks_url,
+        "WEB_WORKERS": "1",
+        "WEB_THREADS": "2",
+        "THROTTLE_SIGNUP": "2/m",
+    }
     with (
         systems.gunicorn(settings | front_door.behind(scratch / "desk.sock"), scratch / "desk.log"),
         door(scratch / "desk.sock") as port,

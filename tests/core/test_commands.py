@@ -169,7 +169,7 @@ def test_a_signal_ends_the_round_under_way_and_the_job_well(committed_db: Clone,
     process = subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": committed_db.url},
+        env=os.environ | {"DATABASE_URL": committed_db.desks_url},
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -17,6 +17,7 @@ from prometheus_client import values
 
 from core import health, metrics
 from core.models import JobRun
+from tests import database
 from tests.database import Clone
 
 pytestmark = pytest.mark.urls("tests.core.edge")
@@ -84,7 +85,7 @@ def test_ready_keeps_no_connection_of_its_own(committed_db: Clone) -> None:
 
 
 def test_not_ready_while_migrations_are_missing(committed_db: Clone) -> None:
-    with connection.cursor() as cursor:
+    with database.as_owner() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'core' RETURNING app, name, applied")
         rows = cursor.fetchall()
         try:

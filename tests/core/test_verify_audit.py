@@ -19,6 +19,7 @@ from core.audit import Actor
 from core.ids import uuid7
 from referrals.models import Commission
 from referrals.services import approvals, reversals
+from tests import database
 from tests.accounts.test_back_office import enlist
 from tests.back_office.test_alerts_workflow import assign, make_alert
 from tests.cast import CastMember, alice, bob, carol_staff
@@ -104,11 +105,8 @@ def found() -> Counter[str]:
 
 def corrupt(sql: str) -> None:
     """Change what nobody may change, as only a superuser can."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute("SET LOCAL session_replication_role = replica")
+    with database.unguarded() as cursor:
         cursor.execute(sql)
-        cursor.execute("SET LOCAL session_replication_role = origin")
 
 
 def test_finds_nothing_where_everything_was_told(told: CastMember) -> None:

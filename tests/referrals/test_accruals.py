@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts.models import User
 from accounts.services import referrers
 from referrals.models import Accrual, Commission
+from tests import database
 from tests.cast import carol_staff, make_client
 from tests.referrals.deals import close_part, closed, lineage, opened, outcome, plan, rewards, run
 from tests.trading.prices import Push
@@ -277,10 +278,8 @@ def test_a_deal_that_cannot_be_read_holds_nobody_up(market: Push) -> None:
     plan()
     client, _ = lineage(1)
     broken, sound = closed(client), closed(client)
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
+    with database.unguarded() as cursor:
         cursor.execute("UPDATE trading_deal SET inputs = inputs - 'quote' WHERE id = %s", [broken])
-        cursor.execute("SET LOCAL session_replication_role = origin")
     counts = accrue()
     assert (outcome(broken), outcome(sound)) == ("UNREADABLE", "ACCRUED")
     assert counts["unreadable"] == 1
@@ -351,7 +350,7 @@ def test_the_database_refuses_to_rewrite_what_was_decided(market: Push, change: 
     client, _ = lineage(1)
     closed(client)
     accrue()
-    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic(), database.as_owner() as cursor:
         cursor.execute(change)
 
 

@@ -19,7 +19,7 @@ from core.audit import Actor
 from core.models import AuditEvent, IdempotencyKey, JobRun
 from referrals.models import BonusIdentity, BonusPolicy, SignupBonus
 from referrals.services import bonuses
-from tests import cast, ledger_cast
+from tests import cast, database, ledger_cast
 from tests.cast import CastMember
 from tests.referrals.newcomers import TERMS, claim, listed, margin, newcomer, offer
 from tests.trading import prices
@@ -379,9 +379,7 @@ def granted(**facts: Any) -> CastMember:
 
 def let_time_pass(days: int = 90) -> None:
     """Date all bonuses back, behind the guard that keeps them as they are."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute("SET LOCAL session_replication_role = replica")
+    with transaction.atomic(), database.unguarded() as cursor:
         cursor.execute(
             "UPDATE referrals_signupbonus SET granted_at = granted_at - past.time, expires_at = expires_at - past.time"
             "  FROM (SELECT make_interval(days => %s) AS time) past",
@@ -456,8 +454,7 @@ def test_even_a_row_that_was_put_back_is_not_taken_twice(committed: Push) -> Non
     who = granted()
     let_time_pass()
     expire()
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
+    with transaction.atomic(), database.unguarded() as cursor:
         cursor.execute(
             "UPDATE referrals_signupbonus SET status = 'ACTIVE', removed = NULL, removal_id = NULL, ended_at = NULL"
         )

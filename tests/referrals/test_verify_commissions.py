@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError
-from django.db import connection
 
 from referrals import verification
 from referrals.models import Commission
 from referrals.services import reversals
+from tests import database
 from tests.cast import CastMember, carol_staff
 from tests.referrals.deals import books_are_clean, closed, lineage, pay, plan, run
 from tests.referrals.test_first_deposits import WELCOME, deposit
@@ -54,14 +54,11 @@ DROPPED = (
 
 def corrupt(sql: str) -> None:
     """Change rows behind the guards' backs, as only a superuser can."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    with database.unguarded() as cursor:
         for constraint in DROPPED:
             cursor.execute(constraint)
         cursor.execute(sql)
         assert cursor.rowcount == 1, "the corruption hit its row"
-        cursor.execute("SET LOCAL session_replication_role = origin")
 
 
 def found() -> dict[str, int]:
@@ -220,10 +217,8 @@ def test_the_command_fails_on_a_break_and_names_it(capsys: Any) -> None:
     pay()
     clean = run("verify_commissions")
     assert (clean["breaks"], clean["deals"]) == ([], 1)
-    with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = replica")
+    with database.unguarded() as cursor:
         cursor.execute("UPDATE referrals_commission SET amount = amount - 1")
-        cursor.execute("SET session_replication_role = origin")
     with pytest.raises(CommandError, match="2 breaks"):
         run("verify_commissions")
     assert Decimal(Commission.objects.get().amount) == 4

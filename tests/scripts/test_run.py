@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,8 +16,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from config.database.access import OWNER, READER, RUNTIME
 from scripts import embedded_postgres, environment
 
 RUN = [sys.executable, "-m", "scripts.run"]
@@ -96,7 +99,7 @@ def settings() -> Iterator[dict[str, str]]:
     home = Path(tempfile.mkdtemp(prefix="desk-run-"))
     home.chmod(0o755)
     ours = {*environment.fresh_secrets(), *environment.DEMO, "DATABASE_URL", "PROMETHEUS_MULTIPROC_DIR", "LOG_LEVEL"}
-    ours |= {"LEDGER_SEAL_DIR", "HOST", "PORT", "FEED"}
+    ours |= {"DATABASE_OWNER_URL", "LEDGER_SEAL_DIR", "HOST", "PORT", "FEED"}
     newcomer = {name: value for name, value in os.environ.items() if name not in ours}
     yield newcomer | {
         "DESK_VAR": str(home),
@@ -145,6 +148,39 @@ def leftovers(settings: dict[str, str]) -> list[str]:
     return found
 
 
+def processes(settings: dict[str, str]) -> Iterator[tuple[bytes, list[bytes]]]:
+    """The command line and the environment of every process that was started with this run's place in it."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                environ = (entry / "environ").read_bytes()
+                if settings["DESK_VAR"].encode() in environ:
+                    yield (entry / "cmdline").read_bytes(), environ.split(b"\0")
+
+
+def superuser(place: Path) -> psycopg.Connection:
+    url = embedded_postgres.locate(place / "postgres").url(environment.DATABASE)
+    return psycopg.connect(url, autocommit=True)
+
+
+def owners(session: psycopg.Connection) -> set[str]:
+    """Who owns anything of the desk's."""
+    return {name for (name,) in session.execute(OWNERS)}
+
+
+OWNERS = """
+SELECT relowner::regrole::text FROM pg_class WHERE relnamespace = 'public'::regnamespace
+ UNION SELECT proowner::regrole::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+ UNION SELECT datdba::regrole::text FROM pg_database WHERE datname = current_database()
+"""
+
+AS_IT_WAS_BEFORE_THERE_WAS_AN_OWNER = f"""
+REASSIGN OWNED BY {OWNER} TO CURRENT_USER;
+DROP OWNED BY {RUNTIME};
+DROP OWNED BY {READER};
+"""
+
+
 def wait_until_nothing_is_left(settings: dict[str, str]) -> None:
     deadline = time.monotonic() + END_SECONDS_MAX
     while found := leftovers(settings):
@@ -185,13 +221,34 @@ def test_the_next_run_finds_data_secrets_and_tokens_again(runs: Runs) -> None:
     place = Path(first.settings["DESK_VAR"])
     people = desk(first.settings, "manage", "shell", "--verbosity=0", "--command", count).stdout
     kept = (place / "demo.env").read_bytes(), (place / "demo.json").read_bytes()
+    with superuser(place) as session:
+        session.execute(AS_IT_WAS_BEFORE_THERE_WAS_AN_OWNER)
+        assert owners(session) == {embedded_postgres.SUPERUSER}
     first.process.kill()
     first.process.wait()
     second = runs.live()
     assert second is not first
+    with superuser(place) as session:
+        assert owners(session) == {OWNER}
     assert desk(second.settings, "manage", "shell", "--verbosity=0", "--command", count).stdout == people
     assert int(people) > 0
     assert ((place / "demo.env").read_bytes(), (place / "demo.json").read_bytes()) == kept
+
+
+def test_what_serves_is_not_the_owner(runs: Runs) -> None:
+    run = runs.live()
+    said = desk(run.settings, "manage", "check", "--deploy", "--database", "default")
+    assert said.returncode == 0, said.stderr
+    assert "wallets.W001" in said.stderr  # so it was asked as in an installation
+    assert "database.W001" not in said.stderr
+    serving = [
+        environ for command, environ in processes(run.settings) if b"manage.py" in command or b"gunicorn" in command
+    ]
+    assert len(serving) > 5
+    assert {url.split(b"@")[0] for environ in serving for url in environ if url.startswith(b"DATABASE_URL=")} == {
+        f"DATABASE_URL=postgresql://{RUNTIME}".encode()
+    }
+    assert [name for environ in serving for name in environ if name.startswith(b"DATABASE_OWNER_URL")] == []
 
 
 def test_a_killed_run_leaves_nothing_behind(runs: Runs) -> None:

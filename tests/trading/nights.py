@@ -10,8 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import transaction
 
+from tests import database
 from tests.cast import CastMember
 from tests.trading.calls import place
 from trading import verification
@@ -42,15 +43,13 @@ def hold(who: CastMember, *, since: datetime, **order: Any) -> UUID:
 def date_back_the_close(position: UUID, moment: datetime) -> None:
     """As if its last close had happened then; deals are append-only for everybody but this test."""
     Position.objects.filter(pk=position, status="CLOSED").update(closed_at=moment)
-    with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = replica")
+    with database.unguarded() as cursor:
         cursor.execute(
             "UPDATE trading_deal SET executed_at = %s WHERE id ="
             " (SELECT id FROM trading_deal WHERE position_id = %s AND entry = 'OUT' ORDER BY id DESC LIMIT 1)",
             [moment, position],
         )
         assert cursor.rowcount == 1
-        cursor.execute("SET session_replication_role = origin")
 
 
 def charge(until: str | None = None, **options: Any) -> dict[str, Any]:

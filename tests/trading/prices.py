@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from django.utils import timezone
 
+from tests import database
 from trading import selectors
 from trading.models import Instrument, Quote, TradingSession
 from trading.services import instruments, quotes
@@ -50,6 +51,12 @@ def open_market() -> Push:
     push(**PRICES)
     selectors.market(timezone.now())  # a desk that has been up for a while knows its terms
     return push
+
+
+def forget(symbol: str = "EURUSD") -> None:
+    """As if there had never been a price; the desk itself takes none back."""
+    with database.as_owner():
+        Quote.objects.filter(pk=symbol).delete()
 
 
 def shut(symbol: str = "EURUSD") -> None:

@@ -32,7 +32,7 @@ from tests.trading.nights import (
     swap_terms,
     utc,
 )
-from tests.trading.prices import Push
+from tests.trading.prices import Push, forget
 from tests.trading.test_cases_over_rest import cfd, quote
 from trading.management.commands.charge_swaps import Command
 from trading.models import Instrument, Position, Quote, Swap
@@ -414,7 +414,7 @@ def test_what_cannot_be_converted_stays_due_and_fails_the_job(costly: Push) -> N
     hold(who, since=noon(MONDAY), volume="1")
     hold(who, since=noon(MONDAY), symbol="GBPJPY", volume="0.10")
     hold(other, since=noon(MONDAY), volume="1")
-    Quote.objects.filter(pk="USDJPY").delete()
+    forget("USDJPY")
     with pytest.raises(CommandError):
         charge(WEDNESDAY)
     assert [amount for _, _, amount in charged()] == [Decimal("-7.00")] * 4
@@ -426,7 +426,7 @@ def test_what_cannot_be_converted_stays_due_and_fails_the_job(costly: Push) -> N
 
 def test_what_has_no_price_stays_due(costly: Push) -> None:
     hold(trader(), since=noon(MONDAY), volume="1")
-    Quote.objects.filter(pk="EURUSD").delete()
+    forget()
     with pytest.raises(CommandError):
         charge(TUESDAY)
     assert not Swap.objects.exists()
@@ -449,7 +449,7 @@ def test_an_account_that_the_database_refuses_holds_up_nobody_else(costly: Push)
 
 def test_a_watching_sweep_goes_on_when_something_is_left(costly: Push) -> None:
     hold(trader(), since=noon(MONDAY), volume="1")
-    Quote.objects.filter(pk="EURUSD").delete()
+    forget()
     command = Command()
     command.is_watching = False
     with pytest.raises(JobFailed):

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from tests.cast import make_client
 from tests.trading.calls import place
-from tests.trading.prices import PRICES, Push, open_market
+from tests.trading.prices import PRICES, Push, forget, open_market
 from trading import prices
 from trading.models import PriceClock, Quote
 
@@ -57,7 +57,7 @@ def age() -> None:
 
 
 def withdraw() -> None:
-    Quote.objects.filter(pk="EURUSD").delete()
+    forget()
 
 
 @pytest.mark.parametrize("change", [correct, age, withdraw])

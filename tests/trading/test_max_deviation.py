@@ -10,7 +10,7 @@ import pytest
 from core.models import IdempotencyKey
 from tests.cast import CastMember, make_client
 from tests.trading.calls import key, place
-from tests.trading.prices import Push
+from tests.trading.prices import Push, forget
 from trading.models import Deal, Order, Position
 
 
@@ -84,9 +84,7 @@ def test_rejects_a_fill_that_is_worse_and_says_by_how_much(
 
 def test_no_price_is_no_deviation(market: Push) -> None:
     who = trader()
-    from trading.models import Quote
-
-    Quote.objects.filter(pk="EURUSD").delete()
+    forget()
     assert place(who, price="1.20000", max_deviation=0).json()["code"] == "QUOTE_UNAVAILABLE"
 
 

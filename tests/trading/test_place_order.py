@@ -12,7 +12,7 @@ from django.utils import timezone
 from core.models import KillSwitch
 from tests.cast import CastMember, alice, bob, make_client
 from tests.trading.calls import account, key, place
-from tests.trading.prices import Push
+from tests.trading.prices import Push, forget
 from trading.models import Deal, Instrument, Order, Position, Quote
 from wallets.models import Entry, LedgerTransaction, Wallet
 
@@ -118,13 +118,13 @@ def test_rejects_on_a_stale_price(market: Push) -> None:
 
 def test_rejects_without_any_price(market: Push) -> None:
     who = trader()
-    Quote.objects.filter(pk="EURUSD").delete()
+    forget()
     assert_refused(place(who), who, "QUOTE_UNAVAILABLE")
 
 
 def test_rejects_when_a_conversion_has_no_fresh_rate(market: Push) -> None:
     who = trader()
-    Quote.objects.filter(pk="GBPUSD").delete()
+    forget("GBPUSD")
     assert_refused(place(who, symbol="GBPJPY"), who, "CONVERSION_RATE_UNAVAILABLE")
 
 

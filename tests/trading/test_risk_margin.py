@@ -12,6 +12,7 @@ import time_machine
 from django.db import transaction
 from django.utils import timezone
 
+from tests import database
 from tests.cast import CastMember, fund, make_client
 from tests.trading.calls import close
 from tests.trading.nights import books_are_clean
@@ -125,7 +126,8 @@ def test_money_that_staff_take_out_is_noticed_without_a_price(market: Push) -> N
 def test_an_account_that_nobody_watches_is_found_by_the_sweep(market: Push) -> None:
     who = trader("5000.00")
     opened(who, volume="1.00")
-    AccountWatch.objects.all().delete()
+    with database.as_owner():
+        AccountWatch.objects.all().delete()
     run_risk()
     assert AccountWatch.objects.get(account=who.account).held == Decimal("4000.33")
 

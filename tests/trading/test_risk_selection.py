@@ -8,9 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
+from tests import database
 from tests.trading.prices import Push
 from tests.trading.risk import opened, run_risk, trader
 from trading import selection
@@ -20,7 +21,6 @@ from trading.services import risk
 #: Positions with stops and targets, orders and bands around EURUSD 1.20, one account each, 100 to 1,100 points away.
 #: Rows that nothing refers to: only what is in the indexes counts here.
 _POPULATE = """
-SELECT set_config('session_replication_role', 'replica', true);
 INSERT INTO trading_position (id, number, owner_id, account_id, symbol, order_id, side, status, volume_initial, volume,
        price_open, stop_loss, take_profit, watched_after, leverage, margin_initial, margin_locked, profit, commission,
        swap, opened_at, updated_at)
@@ -41,13 +41,12 @@ INSERT INTO trading_priceband (id, owner_id, account_id, symbol, low, high, spre
 SELECT gen_random_uuid(), p.account_id, p.account_id, p.symbol, least(p.stop_loss, p.take_profit),
        greatest(p.stop_loss, p.take_profit), 0.01
   FROM trading_position p WHERE p.number BETWEEN 500000000 + {first} AND 500000000 + {last};
-SELECT set_config('session_replication_role', 'origin', true);
 ANALYZE trading_position; ANALYZE trading_order; ANALYZE trading_priceband;
 """
 
 
 def populate(first: int, last: int) -> None:
-    with connection.cursor() as cursor:
+    with database.unguarded() as cursor:
         cursor.execute(_POPULATE.format(first=first, last=last))
 
 
@@ -60,11 +59,11 @@ def plan() -> str:
         "expired_by": now,
         "now": now,
     }
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute(selection._BY_INDEX_SQL)
-        cursor.execute("EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) " + selection._TOUCHED_SQL, params)
-        lines = [str(line) for (line,) in cursor.fetchall()]
+    with transaction.atomic():
+        with database.unguarded() as cursor:
+            cursor.execute(selection._BY_INDEX_SQL)
+            cursor.execute("EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) " + selection._TOUCHED_SQL, params)
+            lines = [str(line) for (line,) in cursor.fetchall()]
         transaction.set_rollback(True)
     return "\n".join(lines)
 

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core.ids import uuid7
+from tests import database
 from tests.trading import prices
 from trading import selectors
 from trading.market import Market
@@ -68,7 +69,8 @@ def lower_cap() -> None:
 
 
 def remove_caps() -> None:
-    LeverageCap.objects.all().delete()
+    with database.as_owner():
+        LeverageCap.objects.all().delete()
 
 
 CHANGES: dict[str, Callable[[], None]] = {

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
 
+from tests import database
 from tests.cast import CastMember, make_client
 from tests.trading import nights
 from tests.trading.calls import cancel, close, place
@@ -43,15 +43,12 @@ def counts() -> dict[str, int]:
 
 def corrupt(sql: str, *params: Any) -> None:
     """Change rows behind the guards' backs, as only a superuser can."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
+    with database.unguarded() as cursor:
         # A CHECK holds even for a superuser; here it goes, until the test's transaction rolls back.
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("ALTER TABLE wallets_wallet DROP CONSTRAINT wallet_balance_not_negative")
         cursor.execute("ALTER TABLE trading_swap DROP CONSTRAINT swap_once_a_night")
         cursor.execute(sql, params)
         assert cursor.rowcount == 1, "the corruption hit its row"
-        cursor.execute("SET LOCAL session_replication_role = origin")
 
 
 def test_finds_nothing_in_clean_books(who: CastMember) -> None:

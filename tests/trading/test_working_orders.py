@@ -13,7 +13,7 @@ from django.utils import timezone
 from core.models import KillSwitch
 from tests.cast import CastMember, bob, make_client
 from tests.trading.calls import account, cancel, key, place, preview, release
-from tests.trading.prices import Push, shut
+from tests.trading.prices import Push, forget, shut
 from trading.models import AccountChange, Deal, Instrument, Order, Position, PriceClock, Quote
 from wallets.models import LedgerTransaction, Wallet
 
@@ -252,7 +252,7 @@ def test_a_price_beyond_all_sense_is_answered_with_numbers(market: Push) -> None
         (lambda who: KillSwitch.objects.create(scope="TRADING", engaged=True), "TRADING_HALTED"),
         (lambda who: Instrument.objects.update(trade_mode="CLOSE_ONLY"), "INSTRUMENT_NOT_TRADABLE"),
         (lambda who: Quote.objects.update(received_at=timezone.now() - timedelta(hours=1)), "QUOTE_STALE"),
-        (lambda who: Quote.objects.filter(pk="EURUSD").delete(), "QUOTE_UNAVAILABLE"),
+        (lambda who: forget(), "QUOTE_UNAVAILABLE"),
     ],
 )
 def test_what_bars_an_opening_bars_waiting_for_one(market: Push, prepare: Any, code: str) -> None:

@@ -19,7 +19,7 @@ from core.idempotency import Claim, Operation
 from core.ids import uuid7
 from core.models import IdempotencyKey
 from scripts import environment
-from tests import ledger_cast
+from tests import database, ledger_cast
 from tests.database import Clone
 from wallets import ledger, verification
 from wallets.ledger import Leg, Reason, Type
@@ -167,8 +167,7 @@ def query(sql: str, *params: Any) -> list[tuple[Any, ...]]:
 
 def corrupt(sql: str, *params: Any) -> None:
     """Change a row as only a superuser can: with every trigger and foreign key asleep. It has to change something."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
+    with transaction.atomic(), database.unguarded() as cursor:
         cursor.execute(sql, [getattr(param, "pk", param) for param in params])
         assert cursor.rowcount > 0, "nothing was corrupted"
 
@@ -208,7 +207,7 @@ def without_constraint(clone: Clone, table: str, name: str) -> Iterator[None]:
 
 
 def query_none(sql: str) -> None:
-    with connection.cursor() as cursor:
+    with database.as_owner() as cursor:
         cursor.execute(sql)
 
 
@@ -225,7 +224,7 @@ def manage(clone: Clone, *arguments: str, **settings: str) -> subprocess.Complet
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=environment.ROOT,
-        env=os.environ | {"DATABASE_URL": clone.url} | settings,
+        env=os.environ | {"DATABASE_URL": clone.desks_url} | settings,
         capture_output=True,
         text=True,
         check=False,

@@ -19,7 +19,7 @@ from core.audit import Actor
 from core.db import constraint
 from core.ids import HOUSE, uuid7
 from core.models import AuditEvent, IdempotencyKey
-from tests import ledger_cast
+from tests import database, ledger_cast
 from wallets import ledger
 from wallets.ledger import Leg, Reason, Type
 from wallets.models import (
@@ -41,8 +41,8 @@ ROOMS = ("core", "wallets", "accounts", "trading", "referrals")
 
 
 def execute(sql: str, params: Any = None) -> int:
-    """Run one statement in a savepoint of its own; how many rows it touched."""
-    with transaction.atomic(), connection.cursor() as cursor:
+    """Run one statement in a savepoint of its own, as somebody who has every right; how many rows it touched."""
+    with transaction.atomic(), database.as_owner() as cursor:
         cursor.execute(sql, params)
         return int(cursor.rowcount)
 

@@ -59,6 +59,7 @@ JOBS = (
 BY_HAND = frozenset(
     {
         "check_export",
+        "define_database_roles",
         "define_roles",
         "demo_cast",
         "export_client",
