@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
-from scripts import embedded_postgres
+from config.database.access import RUNTIME
 
 When = Literal["before", "after"]
 
@@ -80,7 +80,8 @@ class Proxy:
             proxy.close()
 
     def url(self, database: str) -> str:
-        return f"postgresql://{embedded_postgres.SUPERUSER}@127.0.0.1:{self.port}/{database}"
+        """For the processes of a desk."""
+        return f"postgresql://{RUNTIME}@127.0.0.1:{self.port}/{database}"
 
     def cut_at_commit(self, when: When) -> None:
         """The next COMMIT of any session is lost before the server has it, or its answer before the client has that."""

@@ -16,6 +16,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from config.database.access import RUNTIME
 from core import db, metrics
 from core.errors import DatabaseUnavailable, DomainError, plain
 from core.idempotency import (
@@ -33,6 +34,7 @@ from core.idempotency import (
 )
 from core.ids import frame
 from core.models import IdempotencyKey
+from tests import database
 from tests.core import effects
 from tests.core.effects import claim, notes, take_note
 from tests.database import Clone
@@ -155,11 +157,12 @@ BLIND = Operation("BLIND", None)
 @pytest.fixture
 def lasting(db: None) -> Callable[..., Answer]:
     """An operation whose effects carry the permanent digest, as ledger transactions do."""
-    with connection.cursor() as cursor:
+    with database.as_owner() as cursor:
         cursor.execute(
             "CREATE TABLE test_effect (id uuid PRIMARY KEY, owner_id uuid NOT NULL, idempotency_digest bytea NOT NULL,"
             " CONSTRAINT test_effect_idempotency_digest UNIQUE (owner_id, idempotency_digest))"
         )
+        cursor.execute(f"GRANT SELECT, INSERT ON test_effect TO {RUNTIME}")
 
     @transaction.atomic(durable=True)
     @exactly_once(LASTING)
