@@ -75,6 +75,9 @@ _FAULT_BY_SQLSTATE = {
     "53300": Fault.NO_ROOM,
 }
 
+#: How PgBouncer says that no session was free in time; its SQLSTATE is that of all its reasons to end a connection.
+_PGBOUNCER_HAS_NONE = "query_wait_timeout"
+
 _REFUSAL_BY_FAULT: dict[Fault, type[DomainError]] = {
     Fault.CONFLICT: Unavailable,
     Fault.LOCK_TIMEOUT: Contended,
@@ -131,7 +134,7 @@ def classify(error: DatabaseFault) -> Fault:
     """Read a database error as one of the faults we know how to answer."""
     if isinstance(error, CommitOutcomeUnknown):
         return Fault.OUTCOME_UNKNOWN
-    if isinstance(error.__cause__, PoolTimeout | TooManyRequests):
+    if isinstance(error.__cause__, PoolTimeout | TooManyRequests) or _PGBOUNCER_HAS_NONE in str(error):
         return Fault.SATURATED
     state = sqlstate(error)
     if state in _FAULT_BY_SQLSTATE:
@@ -193,7 +196,7 @@ def retry_on_conflict(func: Callable[P, R]) -> Callable[P, R]:
                 error, fault = raised, classify(raised)
             attempt += 1
             if fault in (Fault.LINK_LOST, Fault.OUTCOME_UNKNOWN, Fault.READ_ONLY, Fault.IDLE_TIMEOUT):
-                connection.close()
+                _leave_server()
             if fault is Fault.OUTCOME_UNKNOWN:
                 if not getattr(func, "answers_through_its_key", False):
                     raise OutcomeUnknown from error
@@ -203,6 +206,13 @@ def retry_on_conflict(func: Callable[P, R]) -> Callable[P, R]:
             _wait_before(attempt, fault, error, func.__qualname__)
 
     return wrapper
+
+
+def _leave_server() -> None:
+    """Close the session itself, which a pool would lend again, and connect anew at the next statement."""
+    if connection.connection is not None:
+        connection.connection.close()
+    connection.close()
 
 
 def _wait_before(attempt: int, fault: Fault, error: DatabaseFault | DomainError, function: str) -> None:

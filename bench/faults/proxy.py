@@ -39,6 +39,12 @@ class Commits:
         return kind == b"E" and body.split(b"\0", 1)[0] in self.bound
 
 
+def fatal(state: str, text: str) -> bytes:
+    """What a server says before it ends a session."""
+    body = f"SFATAL\0VFATAL\0C{state}\0M{text}\0\0".encode()
+    return b"E" + (len(body) + 4).to_bytes(4) + body
+
+
 def _says_commit(sql: bytes) -> bool:
     return sql.rstrip(b"\0; \n").lstrip().upper() in {b"COMMIT", b"END"}
 
@@ -54,11 +60,13 @@ class Proxy:
     Stands on loopback before a server, which is on TCP or on a unix socket, with as many sessions as there are.
 
     `delay_seconds` passes before anything goes on, in either direction; what arrived together goes on together.
+    `last_words` are what a client hears before it is cut off.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.target = host, port
         self.delay_seconds = 0.0
+        self.last_words = b""
         self.cuts = 0
         self._when: When | None = None
         self._change = threading.Condition()
@@ -210,6 +218,7 @@ class _Session:
                 when = self.proxy.strike() if commits.is_one(message) else None
                 if when == "before":
                     server.sendall(b"".join(messages[:place]))
+                    self.client.sendall(self.proxy.last_words)
                     self.proxy.count_cut()
                     return
                 self.is_struck = self.is_struck or when == "after"
@@ -220,6 +229,7 @@ class _Session:
             for messages in _arriving(server):
                 self.proxy.pass_on()
                 if self.is_struck and any(message[:1] in {b"C", b"E"} for message in messages):
+                    self.client.sendall(self.proxy.last_words)
                     self.proxy.count_cut()
                     break
                 self.client.sendall(b"".join(messages))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import psycopg
 from django.conf import settings
 from django.db.backends.postgresql import base
-from django.db.utils import InterfaceError, OperationalError
+from django.db.utils import InterfaceError, InternalError, OperationalError
 from psycopg.abc import Transformer as Adapting
 from psycopg.adapt import AdaptersMap, PyFormat, Transformer
 from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
@@ -35,6 +35,9 @@ _serials = itertools.count(1)
 
 #: A kept connection's server is asked no more often than this whether it is there.
 ASK_EVERY_SECONDS = 5.0
+
+#: Whether this server takes writes, apart from what the transaction under way may do.
+_TAKES_WRITES_SQL = "SELECT NOT pg_is_in_recovery() AND NOT current_setting('default_transaction_read_only')::boolean"
 
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(%))")
 
@@ -127,8 +130,8 @@ class Statements:
     def _checked(self, result: PGresult) -> None:
         if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
             return
-        if result.error_field(DiagnosticField.SQLSTATE) is None:  # nobody answered
-            raise psycopg.OperationalError(result.get_error_message())
+        if result.error_field(DiagnosticField.SQLSTATE) is None:  # nobody answers any more: these were its last words
+            raise psycopg.OperationalError(self.wire.get_error_message())
         raise psycopg.errors.error_from_result(result)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
@@ -166,25 +169,34 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # tell the two apart: by the time the exception reaches a caller, the phase is gone.
         try:
             super()._commit()  # type: ignore[misc]  # the stubs leave it out
-        except (OperationalError, InterfaceError) as error:
+        except (OperationalError, InterfaceError, InternalError) as error:
+            # The last is psycopg's, of an answer that is two: why the link ends, and that it has.
             if is_link_lost(error):
                 raise CommitOutcomeUnknown(*error.args) from error
             raise
 
     def is_usable(self) -> bool:
         """
-        Whether the server is still there; Django asks at the first use of a kept connection in each request.
+        Whether the server is still there and takes writes; Django asks at a kept connection's first use in a request.
 
         The server was asked a moment ago, or is asked now. In between its end shows on the socket, where nothing is to
-        be read until we say something, and what cuts the line without a word cuts off a question as well.
+        be read until we say something, and what cuts the line without a word cuts off a question as well. A server that
+        was made read-only answers like any other; the one that took over is reached by connecting anew.
         """
         now = time.monotonic()
         is_due = self.in_atomic_block or self.errors_occurred or now >= self.asked_at + ASK_EVERY_SECONDS
         if is_due or self.connection.closed or self._is_heard():
-            if not super().is_usable():
+            if not self._takes_writes():
+                self.connection.close()  # the session itself: a pool would lend it again
                 return False
             self.asked_at = now
         return True
+
+    def _takes_writes(self) -> bool:
+        try:
+            return bool(self.connection.execute(_TAKES_WRITES_SQL).fetchone()[0])
+        except psycopg.Error:
+            return False
 
     def _is_heard(self) -> bool:
         poll = select.poll()

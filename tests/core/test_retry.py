@@ -15,7 +15,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, InternalError, OperationalError, connection, transaction
 from structlog.testing import capture_logs
 
-from bench.faults.proxy import Proxy, When
+from bench.faults.proxy import Proxy, When, fatal
 from core import db, metrics
 from core.db import ClaimHeldElsewhere, Fault, classify, deadline, retry_on_conflict
 from core.errors import (
@@ -64,6 +64,12 @@ def caused(error: DatabaseError, cause: psycopg.Error) -> DatabaseError:
         (caused(InternalError(), psycopg.errors.InFailedSqlTransaction()), Fault.OTHER, Internal),
         (caused(OperationalError(), psycopg_pool.PoolTimeout()), Fault.SATURATED, Unavailable),
         (caused(OperationalError(), psycopg_pool.TooManyRequests()), Fault.SATURATED, Unavailable),
+        (
+            caused(OperationalError("query_wait_timeout"), psycopg.errors.ProtocolViolation()),
+            Fault.SATURATED,
+            Unavailable,
+        ),
+        (caused(OperationalError(), psycopg.errors.ProtocolViolation()), Fault.LINK_LOST, DatabaseUnavailable),
         (caused(OperationalError(), psycopg.errors.DiskFull()), Fault.NO_ROOM, DatabaseUnavailable),
         (caused(OperationalError(), psycopg.errors.OutOfMemory()), Fault.NO_ROOM, DatabaseUnavailable),
         (caused(OperationalError(), psycopg.errors.TooManyConnections()), Fault.NO_ROOM, DatabaseUnavailable),
@@ -299,7 +305,7 @@ def test_a_statement_that_took_its_time_is_not_run_again(switches: None) -> None
 
 
 def kill_own_session() -> None:
-    elsewhere("SELECT pg_terminate_backend(%s)", connection.connection.info.backend_pid)
+    elsewhere("SELECT pg_terminate_backend(%s)", *sql("SELECT pg_backend_pid()"))
     sql("SELECT 1")
 
 
@@ -430,10 +436,16 @@ def test_the_link_passes_everything_on(cuttable_link: Proxy) -> None:
     assert cuttable_link.cuts == 0
 
 
+#: What PgBouncer says where its server ends the session: that it did, and then that it is gone.
+TWICE = fatal("57P01", "terminating connection due to administrator command") + fatal("08P01", "server conn crashed?")
+
+
+@pytest.mark.parametrize("last_words", [b"", TWICE], ids=["silently", "with two reasons"])
 @pytest.mark.parametrize("when,committed", [("before", ""), ("after", "+")])
 def test_a_commit_whose_outcome_nobody_knows_is_never_simply_run_again(
-    cuttable_link: Proxy, when: When, committed: str
+    cuttable_link: Proxy, when: When, committed: str, last_words: bytes
 ) -> None:
+    cuttable_link.last_words = last_words
     service = Service(lambda: cuttable_link.cut_at_commit(when))
     with pytest.raises(OutcomeUnknown) as caught:
         service()
