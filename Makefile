@@ -7,7 +7,7 @@ CHECKS := $(DESK) checks --
 # Each proves what its room promises about money; `make verify` runs them all, and fails if one does.
 VERIFY := verify_ledger verify_positions verify_commissions verify_audit
 
-.PHONY: help run demo replay verify test browser-test screenshots check lint format types layers migrations deploy bench bench-engines bench-selection bench-back-office bench-cost bench-33k bench-curve bench-hot referral-storm shared-referrer faults drill mutants shell secret reset clean lock audit venv venv-dev venv-audit venv-browser venv-bench
+.PHONY: help run demo replay verify test browser-test screenshots check lint format types layers migrations deploy bench bench-engines bench-selection bench-back-office bench-cost bench-33k bench-curve bench-hot referral-storm shared-referrer faults drill mutants shell secret reset clean lock audit venv venv-dev venv-audit venv-browser venv-bench test-pgbouncer failover
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -26,6 +26,11 @@ verify: venv ## Check every figure in the ledger; fails on any break
 	@for command in $(VERIFY); do $(DESK) manage $$command || exit 1; done
 
 test: venv-dev ## Run all tests, or a part of them (T=tests/wallets)
+	@$(PYTHON) -m pytest --numprocesses=logical --maxprocesses=4 --dist=worksteal $(T)
+
+test-pgbouncer: export TEST_BEHIND_PGBOUNCER := 1
+test-pgbouncer: venv-dev ## The same with PgBouncer in transaction mode before the database (T=tests/wallets)
+	@$(PYTHON) -m scripts.pgbouncer
 	@$(PYTHON) -m pytest --numprocesses=logical --maxprocesses=4 --dist=worksteal $(T)
 
 browser-test: venv-browser ## Test the back office in Chromium, installed first where it is missing (T=…)
@@ -76,6 +81,9 @@ faults: venv-dev ## Break a desk at work, and say what its clients saw (F="F3 F5
 
 drill: venv-dev ## Lose the database under load and restore it from the backup, as docs/OPERATIONS.md says
 	@$(PYTHON) -m bench.drill
+
+failover: venv-dev ## Lose the primary under load, let its standby take over, and see what was lost
+	@$(PYTHON) -m bench.failover
 
 mutants: venv-dev ## Take each safeguard out of a copy, and show the test that fails without it (NAMES="retry lock")
 	@$(PYTHON) -m scripts.mutants $(NAMES)

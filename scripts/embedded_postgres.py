@@ -101,6 +101,11 @@ class Cluster:
         return f"postgresql://{user}@/{quote(database, safe='')}?host={quote(str(self.sockets))}"
 
     @property
+    def owner(self) -> tuple[int, int]:
+        """Whose its files are: user and group."""
+        return os.geteuid() if self.uid is None else self.uid, os.getegid() if self.gid is None else self.gid
+
+    @property
     def demotion(self) -> dict[str, Any]:
         """Arguments for `subprocess` that make the child the server's user."""
         if self.uid is None:
@@ -220,6 +225,20 @@ def reset(data_dir: Path | str) -> None:
             _delete(cluster.data.parent)
 
 
+def make_room(data_dir: Path | str) -> Cluster:
+    """
+    An empty data directory, for another server's data to be copied into; what was there is gone.
+
+    :raises EmbeddedPostgresError: if a process is using it
+    """
+    reset(data_dir)
+    cluster = locate(data_dir)
+    _prepare_home(cluster)
+    owner, group = cluster.owner
+    _make_directory(cluster.data, mode=0o700, uid=owner, gid=group)
+    return cluster
+
+
 def is_running(data_dir: Path | str) -> bool:
     """Whether the server in `data_dir` accepts connections."""
     cluster = locate(data_dir)
@@ -332,8 +351,7 @@ def _make_directory(path: Path, *, mode: int, uid: int, gid: int) -> None:
 
 def _prepare_home(cluster: Cluster) -> None:
     """Make what has to exist before `initdb`: only for root in a closed tree, and for long paths, is that anything."""
-    owner = os.geteuid() if cluster.uid is None else cluster.uid
-    group = os.getegid() if cluster.gid is None else cluster.gid
+    owner, group = cluster.owner
     if cluster.data != cluster.asked:
         home = cluster.data.parent
         _make_directory(home, mode=0o711, uid=os.geteuid(), gid=os.getegid())
@@ -385,8 +403,7 @@ def _create(cluster: Cluster, *, durable: bool) -> None:
         pass
     except OSError as error:
         raise EmbeddedPostgresError(f"{cluster.data} exists and holds no database: remove it") from error
-    owner = os.geteuid() if cluster.uid is None else cluster.uid
-    group = os.getegid() if cluster.gid is None else cluster.gid
+    owner, group = cluster.owner
     _make_directory(fresh, mode=0o700, uid=owner, gid=group)
     options = ["--no-instructions", "--auth=trust", f"--username={SUPERUSER}", "--encoding=UTF8"]
     options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]

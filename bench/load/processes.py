@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scripts import environment
@@ -52,6 +53,16 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def kill(pid: int) -> None:
+    """kill -9 of a process and of all that descend from it, as when their machine loses power."""
+    pids = family(pid)
+    for one in pids:
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
+    gone = (None, "Z")  # or as good as gone: nobody has asked yet how it ended
+    wait_for(lambda: all(_state(one) in gone for one in pids), STOP_SECONDS_MAX, "their end")
+
+
 def processor_seconds(pids: Iterable[int]) -> float:
     """User and system time of these processes and of their children that have ended."""
     ticks = 0
@@ -81,6 +92,10 @@ def wait_for(is_ready: object, seconds: float, what: str) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError(f"{what} is not ready after {seconds:.0f} s")
         time.sleep(0.05)
+
+
+def _state(pid: int) -> str | None:
+    return fields[0] if (fields := _stat(pid)) else None
 
 
 def _stat(pid: int) -> list[str] | None:

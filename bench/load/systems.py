@@ -221,11 +221,10 @@ def fresh_desk(server: Server, template: str, *, checks: Sequence[str] = VERIFY)
     server.create(database, template=template)
     settings = desk_settings(server.desks_url(database))
     yield settings
-    with ThreadPoolExecutor() as threads:
-        wrong = [said for said in threads.map(_said_if_broken, checks, repeat(settings)) if said]
+    wrong = what_is_wrong(settings, checks)
     server.drop(database)
     if wrong:
-        raise RuntimeError("the books are wrong after the load:\n" + "\n".join(wrong))
+        raise RuntimeError(f"the books are wrong after the load:\n{wrong}")
 
 
 @contextmanager
@@ -236,6 +235,12 @@ def prices(server: Server, database: str, settings: Mapping[str, str], log: Path
             found = "SELECT FROM trading_quote LIMIT 1"
             processes.wait_for(lambda: session.execute(found).rowcount, START_SECONDS_MAX, "the price feed")
         yield
+
+
+def what_is_wrong(settings: Mapping[str, str], checks: Sequence[str] = VERIFY_ALL) -> str:
+    """What these commands find in this environment's books; nothing when all is right."""
+    with ThreadPoolExecutor() as threads:
+        return "\n".join(said for said in threads.map(_said_if_broken, checks, repeat(settings)) if said)
 
 
 def _said_if_broken(check: str, settings: Mapping[str, str]) -> str:
