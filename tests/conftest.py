@@ -7,19 +7,25 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from pytest_django import DjangoDbBlocker
 
 from scripts import embedded_postgres, environment
-from tests import database
+from tests import database, pooled
 from tests.live_desk import LiveDesk
+from tests.pooled import Pooler
 
 # Settings are read after this module and before the first test: hence the environment is made at import.
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 SCRATCH = Path(tempfile.mkdtemp(prefix="desk-test-"))
 HOLD: embedded_postgres.Hold | None = None
+#: With this set, Django and every process that a test starts reach the database through PgBouncer.
+IS_POOLED = os.environ.get("TEST_BEHIND_PGBOUNCER") == "1"
+SESSIONS_LENT = 60  # to each process: more than any test wants at once
+POOLER = ExitStack()
 
 if not IS_WORKER:  # a worker inherits its controller's, and has read its settings from them before this line
     environment.install(environment.fresh_secrets())
@@ -37,6 +43,8 @@ if "DATABASE_URL" not in os.environ:
     # Workers inherit the variable and use the server under their controller's share, which outlives theirs.
     HOLD = database.start_cluster()
     os.environ["DATABASE_URL"] = HOLD.url("desk")
+if IS_POOLED:
+    os.environ["DATABASE_BEHIND_PGBOUNCER"] = "true"
 
 
 def pytest_configure() -> None:
@@ -50,6 +58,14 @@ def pytest_configure() -> None:
     settings.STATIC_ROOT = SCRATCH / "static"
     settings.STATIC_ROOT.mkdir()
     settings.LEDGER_SEAL_DIR = SCRATCH / "seals"
+    if IS_POOLED and HOLD is not None:
+        pooler = Pooler.serve(HOLD.cluster, size=SESSIONS_LENT, options=settings.SESSION_OPTIONS)
+        os.environ["TEST_PGBOUNCER"] = str(POOLER.enter_context(pooler).directory)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if IS_POOLED:
+        pooled.skip_what_needs_a_session(items)
 
 
 def pytest_collection_finish() -> None:
@@ -61,6 +77,7 @@ def pytest_collection_finish() -> None:
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(SCRATCH, ignore_errors=True)
+    POOLER.close()
     if HOLD is not None:
         HOLD.release()
 
@@ -79,7 +96,12 @@ def desk_database(
             os.environ["DATABASE_URL"], label=worker, rebuild=request.config.getvalue("create_db")
         )
         connection.settings_dict["NAME"] = clone.name
-        database.become_the_desk()
+        if IS_POOLED:  # sessions are lent to one after the other, so none can lay its rights down
+            lent = Pooler(Path(os.environ["TEST_PGBOUNCER"]))
+            connection.settings_dict["OPTIONS"]["host"] = str(lent.directory)
+            clone.url = clone.desks_url = lent.url(clone.name)
+        else:
+            database.become_the_desk()
     yield clone
     with django_db_blocker.unblock():
         connections.close_all()

@@ -95,11 +95,11 @@ END $$;
 
 
 class Clone:
-    """One test process's own database."""
+    """One test process's own database: how tests reach it, and how to go past what lends them its sessions."""
 
     def __init__(self, server_url: str, name: str) -> None:
         self.name = name
-        self.url = with_database(server_url, name)  # for tests and their tools, who may do everything
+        self.url = self.direct_url = with_database(server_url, name)  # for tests and their tools, who may do everything
         self.desks_url = with_user(self.url, RUNTIME)  # for processes that are the desk; the server asks no password
         self._server_url = server_url
         self._session: psycopg.Connection | None = None
@@ -111,7 +111,7 @@ class Clone:
         :raises AssertionError: if the test left a session in the middle of something; it is ended first
         """
         if self._session is None:
-            self._session = psycopg.connect(self.url, autocommit=True, application_name="test restore")
+            self._session = psycopg.connect(self.direct_url, autocommit=True, application_name="test restore")
         busy = self._end_busy_sessions(self._session)
         self._session.execute("SELECT test_seed.restore()")
         assert not busy, f"the test left sessions at work: {busy}"
@@ -175,10 +175,13 @@ def as_owner() -> Iterator[CursorWrapper]:
     """Give Django's session back for the block what it laid down: for what only a superuser can do."""
     from django.db import connection
 
+    laid_down = "assume_role" in connection.settings_dict["OPTIONS"]
     with connection.cursor() as cursor:
-        cursor.execute("SET ROLE NONE")
+        if laid_down:
+            cursor.execute("SET ROLE NONE")
         yield cursor
-        cursor.execute(f"SET ROLE {RUNTIME}")  # after an error the rollback has done it
+        if laid_down:
+            cursor.execute(f"SET ROLE {RUNTIME}")  # after an error the rollback has done it
 
 
 @contextlib.contextmanager

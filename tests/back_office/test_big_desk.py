@@ -12,7 +12,7 @@ from wallets.models import Entry, Wallet
 
 
 def test_a_big_desks_ledger_has_no_break(committed_db: Clone) -> None:
-    big_desk.fill(committed_db.url, big_desk.Sizes(entries=3_000, orders=1_000))
+    big_desk.fill(committed_db.direct_url, big_desk.Sizes(entries=3_000, orders=1_000))
     call_command("verify_ledger", verbosity=0)
     made_before = 10  # by the one client who really trades, for the deals to have something to copy
     assert Entry.objects.count() == 3_000 + made_before

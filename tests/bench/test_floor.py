@@ -99,11 +99,11 @@ def test_the_floor_leaves_consistent_books(committed_db: database.Clone, pipelin
     said = recorded()
     members = crowd.gather(2 * PAYERS)
     script = floor.script(said, floor.Ring.of(members, clients=CLIENTS, payers=PAYERS), pipelined=pipelined)
-    floor.tell_tokens_by_place(committed_db.url, members[:PAYERS])
+    floor.tell_tokens_by_place(committed_db.direct_url, members[:PAYERS])
     before = LedgerTransaction.objects.count(), Transfer.objects.count(), IdempotencyKey.objects.count()
 
     pgbench = embedded_postgres.locate(database.CLUSTER).binaries / "pgbench"
-    shots = floor.fire(pgbench, committed_db.url, script, clients=CLIENTS, seconds=SECONDS)
+    shots = floor.fire(pgbench, committed_db.direct_url, script, clients=CLIENTS, seconds=SECONDS)
 
     after = LedgerTransaction.objects.count(), Transfer.objects.count(), IdempotencyKey.objects.count()
     assert len(shots.due) > 0

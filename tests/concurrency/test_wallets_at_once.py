@@ -103,7 +103,7 @@ def test_a_deadlock_would_have_been_seen(committed_db: Clone) -> None:
     before, together = deadlocks(), Barrier(2)
 
     def lock(first: Wallet, second: Wallet) -> None:
-        with psycopg.connect(committed_db.url) as session:
+        with psycopg.connect(committed_db.direct_url) as session:
             session.execute("SELECT FROM wallets_wallet WHERE id = %s FOR UPDATE", [first.pk])
             together.wait(10)
             try:

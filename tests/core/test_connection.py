@@ -35,8 +35,8 @@ def backend() -> int:
     return pid
 
 
-def end(pid: int) -> None:
-    with psycopg.connect(connection.connection.info.dsn, autocommit=True) as session:
+def end(clone: Clone, pid: int) -> None:
+    with psycopg.connect(clone.direct_url, autocommit=True) as session:
         assert session.execute("SELECT pg_terminate_backend(%s, 5000)", [pid]).fetchone() == (True,)
 
 
@@ -58,7 +58,7 @@ def test_one_that_was_not_asked_for_a_while_is(committed_db: Clone) -> None:
 def test_a_request_does_not_meet_a_server_that_has_gone(committed_db: Clone) -> None:
     as_a_request()
     gone = backend()
-    end(gone)
+    end(committed_db, gone)
     assert as_a_request() == 42
     assert backend() != gone
 

@@ -58,8 +58,9 @@ def session_dies(url: str, at: int | str, patch: pytest.MonkeyPatch) -> Iterator
     """The server ends our session at that moment within the block; `at=0` is never, and counts."""
 
     def strike() -> None:
-        pid = connection.connection.info.backend_pid
-        with psycopg.connect(url, autocommit=True, application_name="killer") as session:
+        with psycopg.connect(url, application_name="killer") as session:
+            session.execute("SELECT")  # behind PgBouncer it has a session now, which then is not ours
+            pid = connection.connection.execute("SELECT pg_backend_pid()").fetchone()[0]
             ended = session.execute("SELECT pg_terminate_backend(%s, 5000)", [pid]).fetchone()
         assert ended == (True,), "the session is gone before anything else happens"
 
