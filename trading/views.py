@@ -30,6 +30,7 @@ from trading.services import changes as change_services
 from trading.services import orders as order_services
 from trading.services import positions as position_services
 from trading.services import quotes as quote_services
+from wallets.ledger import WalletNotFound
 
 
 class _MarketList(ListAPIView[Any]):
@@ -418,7 +419,12 @@ class ReleaseView(OperationView):
     """Move free margin out of a trading account into another wallet of the same client."""
 
     operation = account_services.RELEASE
-    refusals = (errors.TradingAccountNotFound, errors.FreeMarginInsufficient, errors.ReleaseTargetNotAllowed)
+    refusals = (
+        errors.TradingAccountNotFound,
+        WalletNotFound,
+        errors.FreeMarginInsufficient,
+        errors.ReleaseTargetNotAllowed,
+    )
     terms = serializers.ReleaseTerms
     receipt = serializers.ReleaseReceipt
     scopes = {"POST": "transfer"}

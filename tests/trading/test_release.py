@@ -159,9 +159,14 @@ def test_refuses_while_the_wallet_is_stopped(market: Push, change: dict[str, Any
     assert_refused(release(who, amount="1.00", target=who.cash.number), who, 422, code)
 
 
-def test_refuses_another_clients_wallet(market: Push) -> None:
+def test_hides_another_clients_wallet(market: Push) -> None:
     who, other = trader(), bob()
-    assert_refused(release(who, amount="1.00", target=other.cash.number), who, 422, "RELEASE_TARGET_NOT_ALLOWED")
+    assert_refused(release(who, amount="1.00", target=other.cash.number), who, 404, "WALLET_NOT_FOUND")
+
+
+def test_refuses_the_wallet_it_comes_from(market: Push) -> None:
+    who = trader()
+    assert_refused(release(who, amount="1.00", target=who.margin.number), who, 422, "RELEASE_TARGET_NOT_ALLOWED")
 
 
 def test_hides_another_clients_account(market: Push) -> None:

@@ -20,7 +20,7 @@ from trading.errors import DemoOnly, FreeMarginInsufficient, PositionsOpen, Rele
 from trading.market import Book, Market
 from trading.watch import LockedAccount, touch
 from wallets import ledger
-from wallets.ledger import Leg, LockedWallet, Posting, Reason, Type
+from wallets.ledger import Leg, LockedWallet, Posting, Reason, Type, WalletNotFound
 from wallets.models import Environment, Kind
 from wallets.rules import CurrencyMismatch, EnvironmentMismatch, WithdrawalsFrozen, require_active
 
@@ -44,7 +44,7 @@ def release_funds(*, account: str, amount: Decimal, target: str, claim: Claim, a
 
     :raises TradingAccountNotFound, WalletNotFound: if account or target do not exist for this client
     :raises PrecisionExceeded: if the amount has more decimals than the currency
-    :raises ReleaseTargetNotAllowed, EnvironmentMismatch, CurrencyMismatch: if the wallets may not meet
+    :raises ReleaseTargetNotAllowed, EnvironmentMismatch, CurrencyMismatch: if the wallets are one or may not meet
     :raises WalletNotActive, WithdrawalsFrozen: if money may not leave or arrive
     :raises QuoteStale, QuoteUnavailable, ConversionRateUnavailable: if open positions cannot be valued
     :raises FreeMarginInsufficient: with required, available and shortfall
@@ -84,7 +84,9 @@ def release_funds(*, account: str, amount: Decimal, target: str, claim: Claim, a
 
 
 def _require_releasable(account: TradingAccount, source: LockedWallet, target: LockedWallet, amount: Decimal) -> None:
-    if target.owner != account.owner_id or target.id == source.id:
+    if target.owner != account.owner_id:
+        raise WalletNotFound(number=target.number)
+    if target.id == source.id:
         raise ReleaseTargetNotAllowed
     require_precision(amount, source.currency)
     if source.environment != target.environment:
