@@ -257,7 +257,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_SCHEMA_CLASS": "core.api.schema.DeskSchema",
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS tells nobody about serializers
     "DEFAULT_PAGINATION_CLASS": "core.api.KeysetPagination",
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_FILTER_BACKENDS": ["core.api.KnownFilters"],
     "EXCEPTION_HANDLER": "core.api.problem_response",
     "UNAUTHENTICATED_USER": None,
     "COERCE_DECIMAL_TO_STRING": True,

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from accounts import selectors as people
 from core.api import KeysetPagination, owner_of
+from core.api.filters import ChoiceFilter, KnownFilters, MomentFilter, UUIDFilter, WholeNumberFilter
 from core.api.views import APIView, ListAPIView, OperationView
 from core.audit import Actor
 from core.idempotency import Answer, Claim
@@ -34,7 +35,8 @@ class ReferralsView(APIView):
     def get(self, request: Request) -> Response:
         owner = owner_of(request)
         pages = KeysetPagination()
-        rows = pages.paginate_queryset(selectors.referred(owner), request, self)
+        referred = KnownFilters().filter_queryset(request, selectors.referred(owner), self)
+        rows = pages.paginate_queryset(referred, request, self)
         page = pages.get_paginated_response([selectors.referred_document(row) for row in rows])
         code = people.person(owner).referral_code or ""
         return Response({"code": code, "link": selectors.link(code), **(page.data or {})})
@@ -43,12 +45,12 @@ class ReferralsView(APIView):
 class CommissionFilter(filters.FilterSet):
     """`from` is included and `to` is not: when the commission came about."""
 
-    status = filters.ChoiceFilter(choices=Commission.Status.choices)
-    level = filters.NumberFilter()
+    status = ChoiceFilter(choices=Commission.Status.choices)
+    level = WholeNumberFilter()
     currency = filters.CharFilter()
-    deal = filters.UUIDFilter(field_name="deal_id")
-    transaction = filters.UUIDFilter(field_name="transaction_id")
-    to = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    deal = UUIDFilter(field_name="deal_id")
+    transaction = UUIDFilter(field_name="transaction_id")
+    to = MomentFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = Commission
@@ -56,7 +58,7 @@ class CommissionFilter(filters.FilterSet):
 
 
 # A class body cannot spell a field named `from`.
-CommissionFilter.base_filters["from"] = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+CommissionFilter.base_filters["from"] = MomentFilter(field_name="created_at", lookup_expr="gte")
 
 
 class CommissionListView(ListAPIView[Commission]):

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 
 from core import snapshot
 from core.api import actor_of, owner_of, page_limit, whole_number
+from core.api.filters import ChoiceFilter, MomentFilter, UUIDFilter
 from core.api.pagination import LIMIT_DEFAULT, LIMIT_MAX
 from core.api.views import APIView, ListAPIView, OperationView
 from core.audit import Actor
@@ -99,7 +100,7 @@ class QuotesView(APIView):
 class QuoteHistoryFilter(filters.FilterSet):
     """`from` is included and `to` is not, both on our clock: when the price became the latest."""
 
-    to = filters.IsoDateTimeFilter(method="before")
+    to = MomentFilter(method="before")
 
     class Meta:
         model = QuoteTick
@@ -115,7 +116,7 @@ class QuoteHistoryFilter(filters.FilterSet):
 
 
 # `from` is a word of Python's own, so it cannot be written as a class attribute.
-QuoteHistoryFilter.base_filters["from"] = filters.IsoDateTimeFilter(method="since")
+QuoteHistoryFilter.base_filters["from"] = MomentFilter(method="since")
 
 
 class QuoteHistoryView(ListAPIView[Any]):
@@ -162,13 +163,21 @@ class _MadeBetween(filters.FilterSet):
 
     made_at: ClassVar[str]
 
-    to = filters.IsoDateTimeFilter(method="before")
+    to = MomentFilter(method="before")
 
     def since(self, rows: Any, name: str, moment: datetime) -> Any:
-        return rows.filter(**{"id__gte": uuid7_at(moment - ID_SLACK, 0), f"{self.made_at}__gte": moment})
+        return rows.filter(**{"id__gte": uuid7_at(_moved(moment, -ID_SLACK), 0), f"{self.made_at}__gte": moment})
 
     def before(self, rows: Any, name: str, moment: datetime) -> Any:
-        return rows.filter(**{"id__lt": uuid7_at(moment + ID_SLACK, 0), f"{self.made_at}__lt": moment})
+        return rows.filter(**{"id__lt": uuid7_at(_moved(moment, ID_SLACK), 0), f"{self.made_at}__lt": moment})
+
+
+def _moved(moment: datetime, by: timedelta) -> datetime:
+    """At the ends of all times there is nothing beyond."""
+    try:
+        return moment + by
+    except OverflowError:
+        return moment
 
 
 class OrderFilter(_MadeBetween):
@@ -178,9 +187,9 @@ class OrderFilter(_MadeBetween):
 
     account = filters.CharFilter(field_name="account__number")
     symbol = filters.CharFilter(field_name="instrument_id")
-    side = filters.ChoiceFilter(choices=SIDES)
-    type = filters.ChoiceFilter(choices=Order.Type.choices)
-    status = filters.ChoiceFilter(choices=Order.Status.choices)
+    side = ChoiceFilter(choices=SIDES)
+    type = ChoiceFilter(choices=Order.Type.choices)
+    status = ChoiceFilter(choices=Order.Status.choices)
     client_order_id = filters.CharFilter()
 
     class Meta:
@@ -188,7 +197,7 @@ class OrderFilter(_MadeBetween):
         fields: ClassVar[list[str]] = []
 
 
-OrderFilter.base_filters["from"] = filters.IsoDateTimeFilter(method="since")
+OrderFilter.base_filters["from"] = MomentFilter(method="since")
 
 
 class OrdersView(OperationView, _MarketList):
@@ -260,12 +269,12 @@ class PositionFilter(filters.FilterSet):
 
     account = filters.CharFilter(field_name="account__number")
     symbol = filters.CharFilter(field_name="instrument_id")
-    side = filters.ChoiceFilter(choices=SIDES)
-    status = filters.ChoiceFilter(choices=Position.Status.choices)
-    opened_from = filters.IsoDateTimeFilter(field_name="opened_at", lookup_expr="gte")
-    opened_to = filters.IsoDateTimeFilter(field_name="opened_at", lookup_expr="lt")
-    closed_from = filters.IsoDateTimeFilter(field_name="closed_at", lookup_expr="gte")
-    closed_to = filters.IsoDateTimeFilter(field_name="closed_at", lookup_expr="lt")
+    side = ChoiceFilter(choices=SIDES)
+    status = ChoiceFilter(choices=Position.Status.choices)
+    opened_from = MomentFilter(field_name="opened_at", lookup_expr="gte")
+    opened_to = MomentFilter(field_name="opened_at", lookup_expr="lt")
+    closed_from = MomentFilter(field_name="closed_at", lookup_expr="gte")
+    closed_to = MomentFilter(field_name="closed_at", lookup_expr="lt")
 
     class Meta:
         model = Position
@@ -348,17 +357,17 @@ class DealFilter(_MadeBetween):
 
     account = filters.CharFilter(field_name="account__number")
     symbol = filters.CharFilter(field_name="instrument_id")
-    entry = filters.ChoiceFilter(choices=Deal.Entry.choices)
-    cause = filters.ChoiceFilter(choices=Deal.Cause.choices)
-    position = filters.UUIDFilter(field_name="position_id")
-    order = filters.UUIDFilter(field_name="order_id")
+    entry = ChoiceFilter(choices=Deal.Entry.choices)
+    cause = ChoiceFilter(choices=Deal.Cause.choices)
+    position = UUIDFilter(field_name="position_id")
+    order = UUIDFilter(field_name="order_id")
 
     class Meta:
         model = Deal
         fields: ClassVar[list[str]] = []
 
 
-DealFilter.base_filters["from"] = filters.IsoDateTimeFilter(method="since")
+DealFilter.base_filters["from"] = MomentFilter(method="since")
 
 
 class DealListView(_MarketList):
@@ -493,14 +502,14 @@ class MarginEventFilter(_MadeBetween):
 
     made_at = "created_at"
 
-    kind = filters.ChoiceFilter(choices=MarginEvent.Kind.choices)
+    kind = ChoiceFilter(choices=MarginEvent.Kind.choices)
 
     class Meta:
         model = MarginEvent
         fields: ClassVar[list[str]] = []
 
 
-MarginEventFilter.base_filters["from"] = filters.IsoDateTimeFilter(method="since")
+MarginEventFilter.base_filters["from"] = MomentFilter(method="since")
 
 
 class MarginEventListView(ListAPIView[Any]):

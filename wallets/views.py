@@ -15,7 +15,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core import spreadsheets
-from core.api import ProblemAwareJSONRenderer, client_address
+from core.api import ProblemAwareJSONRenderer, client_address, page_limit
+from core.api.filters import ChoiceFilter, MomentFilter
 from core.api.views import APIView, ListAPIView, OperationView, RetrieveAPIView
 from core.audit import Actor, ActorKind
 from core.idempotency import Answer, Claim, conceal
@@ -64,13 +65,13 @@ class WalletView(RetrieveAPIView[Wallet]):
 class EntryFilter(filters.FilterSet):
     """Which lines of a statement; `from` is included and `to` is not, so that months fit together."""
 
-    reason = filters.ChoiceFilter(choices=Entry.Reason.choices)
-    type = filters.ChoiceFilter(field_name="transaction__type", choices=LedgerTransaction.Type.choices)
-    to = filters.IsoDateTimeFilter(field_name="posted_at", lookup_expr="lt")
+    reason = ChoiceFilter(choices=Entry.Reason.choices)
+    type = ChoiceFilter(field_name="transaction__type", choices=LedgerTransaction.Type.choices)
+    to = MomentFilter(field_name="posted_at", lookup_expr="lt")
 
 
 # A class body cannot spell a field named `from`.
-EntryFilter.base_filters["from"] = filters.IsoDateTimeFilter(field_name="posted_at", lookup_expr="gte")
+EntryFilter.base_filters["from"] = MomentFilter(field_name="posted_at", lookup_expr="gte")
 
 
 class StatementCSV(BaseRenderer):
@@ -102,6 +103,7 @@ class StatementView(ListAPIView[Entry]):
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         entries = self.filter_queryset(self.get_queryset())
+        page_limit(request.query_params)  # what is none is refused, also where there are no pages
         if request.accepted_renderer.format != StatementCSV.format:
             page = self.paginate_queryset(entries)
             return self.get_paginated_response(self.get_serializer(page, many=True).data)

@@ -21,6 +21,7 @@ from core.api.fields import (
     TextField,
     VolumeField,
 )
+from core.api.filters import KnownFilters
 from core.api.pagination import CursorInvalid, KeysetPagination, page_limit, whole_number
 from core.api.parsing import ProblemAwareJSONRenderer, StrictJSONParser, parse_object
 from core.api.permissions import HasScope
@@ -43,6 +44,7 @@ __all__ = [
     "DeskThrottle",
     "HasScope",
     "KeysetPagination",
+    "KnownFilters",
     "NotAuthenticated",
     "PermissionRefused",
     "PriceField",
