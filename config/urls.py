@@ -5,7 +5,7 @@ from functools import lru_cache
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponseRedirect
 from django.templatetags.static import static
-from django.urls import ResolverMatch, URLPattern, URLResolver, include, path
+from django.urls import Resolver404, ResolverMatch, URLPattern, URLResolver, include, path
 from django.urls.resolvers import RoutePattern
 from django.views.decorators.http import require_safe
 
@@ -26,7 +26,9 @@ class Remembering(URLResolver):
         self._find = lru_cache(self.PATHS_MAX)(super().resolve)
 
     def resolve(self, path: str) -> ResolverMatch:
-        """:raises Resolver404: if no route fits"""
+        """:raises Resolver404: if no route fits, or the path has a character that no database looks up"""
+        if "\x00" in path:
+            raise Resolver404({"path": path})
         return self._find(str(path))
 
 
