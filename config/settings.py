@@ -142,6 +142,7 @@ MIDDLEWARE = [
     "core.middleware.RequestContext",  # first: everything after it logs with the request's id and keeps its deadline
     "core.middleware.SecurityHeaders",  # around whatever answers, a refusal or a static file
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "core.middleware.Admission",  # before anything that costs: a saturated box says 503 at once
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "core.middleware.BodyLimit",
@@ -152,7 +153,6 @@ MIDDLEWARE = [
     "config.middleware.OTP",
     "config.middleware.Message",
     "config.middleware.Staff",  # with messages: it says why it logs somebody out
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"
