@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 from core import health
 from core.api.problems import API_PREFIX, MalformedRequest, PermissionRefused, RouteNotFound, respond
 from core.api.requests import client_address
-from core.api.schema import RefusalEntry
+from core.api.schema import RefusalCatalogue
 from core.errors import REGISTRY as REFUSALS
 from core.errors import DomainError, Internal
 
@@ -71,7 +71,7 @@ class ErrorCodesView(APIView):
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(responses={200: RefusalEntry(many=True)}, tags=["core"])
+    @extend_schema(operation_id="error_codes_list", responses=RefusalCatalogue, tags=["core"])
     def get(self, request: Request) -> Response:
         public = [refusal for _, refusal in sorted(REFUSALS.items()) if refusal.is_public]
         return Response({"results": [_entry(refusal) for refusal in public]})

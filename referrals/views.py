@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -22,6 +23,12 @@ from referrals.services import bonuses
 from trading.errors import TradingAccountNotFound
 from wallets.rules import VerificationRequired, WalletNotActive
 
+#: As the lists that page by themselves describe it.
+PAGE = [
+    OpenApiParameter(parameter["name"], parameter["schema"], description=parameter["description"])
+    for parameter in KeysetPagination().get_schema_operation_parameters(None)
+]
+
 
 class ReferralsView(APIView):
     """One's own referral code, and whom it has brought so far, newest first."""
@@ -30,7 +37,7 @@ class ReferralsView(APIView):
 
     @extend_schema(
         responses=serializers.ReferralsDocument,
-        parameters=[OpenApiParameter("cursor", str), OpenApiParameter("limit", int)],
+        parameters=PAGE,
     )
     def get(self, request: Request) -> Response:
         owner = owner_of(request)
@@ -80,8 +87,8 @@ class StatisticsView(APIView):
     @extend_schema(
         responses=serializers.StatisticsDocument,
         parameters=[
-            OpenApiParameter("from", str, description="A moment; this one is included."),
-            OpenApiParameter("to", str, description="A moment; this one is not."),
+            OpenApiParameter("from", datetime, description="A moment; this one is included."),
+            OpenApiParameter("to", datetime, description="A moment; this one is not."),
             OpenApiParameter("period", str, enum=serializers.PERIODS),
         ],
     )

@@ -135,6 +135,8 @@ class OrderChangeTerms(PositionChangeTerms):
 class VolumeOrAll(VolumeField):
     """A volume, or ALL for everything that is left."""
 
+    spelling = re.compile(r"\A(ALL|(0|[1-9][0-9]{0,13})(\.[0-9]{1,4})?)\Z", re.ASCII)
+
     def to_internal_value(self, data: Any) -> Decimal | str:  # type: ignore[override]  # widened on purpose
         return ALL if data == ALL else super().to_internal_value(data)
 
@@ -240,6 +242,21 @@ class InstrumentDocument(serializers.Serializer[Any]):
     next_open = serializers.DateTimeField(allow_null=True, help_text="Null while it is open.")
     next_close = serializers.DateTimeField(allow_null=True, help_text="Null while it is closed, and if it never is.")
     quote = QuoteDocument(allow_null=True)
+
+
+class WholeList(serializers.Serializer[Any]):
+    """A list that is never long, in the shape of those that come in pages."""
+
+    next = serializers.CharField(allow_null=True, help_text="Null: this is the whole list.")
+    previous = serializers.CharField(allow_null=True, help_text="Null, too.")
+
+
+class QuoteList(WholeList):
+    results = QuoteDocument(many=True)
+
+
+class InstrumentList(WholeList):
+    results = InstrumentDocument(many=True)
 
 
 class RefusalDocument(serializers.Serializer[Any]):
@@ -439,6 +456,10 @@ class AccountDocument(serializers.Serializer[Any]):
     in_margin_call_since = serializers.DateTimeField(allow_null=True)
     sequence = serializers.IntegerField(help_text="The number of its last change: `changes?since=` goes on from here.")
     created_at = serializers.DateTimeField()
+
+
+class AccountList(WholeList):
+    results = AccountDocument(many=True)
 
 
 class ReleaseReceipt(serializers.Serializer[Any]):

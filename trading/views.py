@@ -56,7 +56,7 @@ class InstrumentListView(APIView):
 
     scopes = {"GET": "read"}
 
-    @extend_schema(responses=serializers.InstrumentDocument(many=True))
+    @extend_schema(operation_id="instruments_list", responses=serializers.InstrumentList)
     def get(self, request: Request) -> Response:
         market = selectors.market(timezone.now())
         rows = sorted(market.instruments.values(), key=lambda instrument: instrument.symbol)
@@ -81,7 +81,7 @@ class QuotesView(APIView):
     scopes = {"GET": "read", "POST": "market_data"}
     throttle_scope = "quotes"
 
-    @extend_schema(responses=serializers.QuoteDocument(many=True))
+    @extend_schema(operation_id="quotes_list", responses=serializers.QuoteList)
     def get(self, request: Request) -> Response:
         market = selectors.market(timezone.now())
         symbols = sorted(market.ticks)
@@ -140,6 +140,7 @@ class PreviewView(APIView):
     """What an order would do if it were placed now: the same reckoning as execution, and nothing is changed."""
 
     scopes = {"POST": "read"}
+    refusals = (errors.TradingAccountNotFound, errors.InstrumentNotFound)
 
     @extend_schema(request=serializers.PreviewTerms, responses=serializers.PreviewDocument)
     def post(self, request: Request) -> Response:
@@ -251,7 +252,7 @@ class OrderView(APIView):
         owner, actor = owner_of(request), actor_of(request)
         return self._shown(change_services.modify_order(owner=owner, order_id=order_id, changes=changes, actor=actor))
 
-    @extend_schema(request=None, responses=serializers.OrderDocument)
+    @extend_schema(request=None, responses={200: serializers.OrderDocument})
     def delete(self, request: Request, order_id: UUID) -> Response:
         """Cancel it. Neither a closed market nor a freeze stands in the way; once cancelled it stays so."""
         owner, actor = owner_of(request), actor_of(request)
@@ -404,7 +405,7 @@ class AccountListView(APIView):
 
     scopes = {"GET": "read"}
 
-    @extend_schema(responses=serializers.AccountDocument(many=True))
+    @extend_schema(operation_id="trading_accounts_list", responses=serializers.AccountList)
     def get(self, request: Request) -> Response:
         valued = selectors.valued_accounts(owner_of(request), timezone.now())
         results = [serializers.account_document(engine.summarise(*one)) for one in valued]

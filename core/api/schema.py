@@ -8,7 +8,7 @@ from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiSerializerFieldExtension
+from drf_spectacular.extensions import OpenApiSerializerExtension, OpenApiSerializerFieldExtension
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import build_mock_request
@@ -26,12 +26,14 @@ from core.api.fields import (
     StrictDateTimeField,
     StrictIntegerField,
     StrictUUIDField,
+    Terms,
     TextField,
 )
 from core.api.permissions import HasScope
 from core.api.problems import (
     PROBLEM_TYPE,
     MalformedJSON,
+    NotAcceptable,
     PayloadTooLarge,
     ScopeMissing,
     UnknownField,
@@ -128,6 +130,10 @@ class RefusalEntry(serializers.Serializer[Any]):
     retry = serializers.CharField(help_text="What to do with the same request and the same key.")
 
 
+class RefusalCatalogue(serializers.Serializer[Any]):
+    results = RefusalEntry(many=True)
+
+
 class DeskSchema(AutoSchema):
     """
     Reads our views: an operation's key, terms and receipt, who may call it, and every refusal it can give.
@@ -184,6 +190,8 @@ class DeskSchema(AutoSchema):
             found += [RateLimited]
         if self._is_operation():
             found += WITH_KEY
+        else:
+            found += [NotAcceptable]
         found += getattr(self.view, "refusals", ())
         return list(dict.fromkeys(found))
 
@@ -214,7 +222,22 @@ def _document() -> dict[str, Any]:
     return document
 
 
-# How our fields read in the document.
+# How our terms and their fields read in the document.
+
+
+class _TermsExtension(OpenApiSerializerExtension):
+    """There are no other fields than those that are named; a docstring that is the base's describes nothing."""
+
+    target_class = Terms
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        schema: dict[str, Any] = auto_schema._map_serializer(  # noqa: SLF001 - as the library's own extensions do
+            self.target, direction, bypass_extensions=True
+        )
+        if type(self.target).__doc__ is None:
+            schema.pop("description", None)
+        return {**schema, "additionalProperties": False}
 
 
 class _DecimalExtension(OpenApiSerializerFieldExtension):
@@ -232,7 +255,7 @@ class _TextExtension(OpenApiSerializerFieldExtension):
     def map_serializer_field(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
         schema = {"type": "string", "maxLength": self.target.max_length}
         shortest = self.target.min_length or (0 if self.target.allow_blank else 1)
-        if shortest:
+        if shortest and direction == "request":  # what is shown may be empty: nobody has filled it in yet
             schema["minLength"] = shortest
         if self.target.pattern is not None:
             schema["pattern"] = f"^(?:{self.target.pattern.pattern})$"
