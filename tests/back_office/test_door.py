@@ -25,6 +25,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from accounts.credentials import PasswordHash
 from accounts.models import StaffSession, User
 from accounts.services import staff
+from config.back_office.door.sessions import stored_key
 from core.admin import ReadOnlyAdmin
 from core.audit import Actor, ActorKind
 from core.models import AuditEvent
@@ -232,7 +233,18 @@ def test_every_step_has_a_key_of_its_own(db: None) -> None:
     before = client.cookies[settings.SESSION_COOKIE_NAME].value
     finish(client, user)
     assert client.cookies[settings.SESSION_COOKIE_NAME].value != before
-    assert not Session.objects.filter(session_key=before).exists()
+    after = client.cookies[settings.SESSION_COOKIE_NAME].value
+    assert after != before
+    assert [row.session_key for row in Session.objects.all()] == [stored_key(after)]
+
+
+def test_who_reads_the_table_of_sessions_cannot_come_in_with_it(db: None) -> None:
+    client = Client()
+    client.force_login(cast.carol_staff().user)
+    thief = Client()
+    (thief.cookies[settings.SESSION_COOKIE_NAME],) = Session.objects.values_list("session_key", flat=True)
+    assert client.cookies[settings.SESSION_COOKIE_NAME].value != thief.cookies[settings.SESSION_COOKIE_NAME].value
+    assert (len(thief.session.items()), len(client.session.items())) == (0, 3)
 
 
 # --- Recovery codes ---------------------------------------------------------------------------------------------------
