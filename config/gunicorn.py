@@ -51,6 +51,8 @@ backlog = env.int("WEB_BACKLOG", default=256 if is_behind_proxy else 1024)
 accesslog = None  # the application writes one line per request
 logconfig_dict = as_dict(env.str("LOG_LEVEL", default="INFO").upper())
 logconfig_dict["loggers"]["gunicorn.error"] = {"handlers": ["stderr"], "propagate": False}
+# Not even if somebody asks for it: that line has the whole address, and so whatever secret a client puts there.
+logconfig_dict["loggers"]["gunicorn.access"] = {"handlers": [], "propagate": False}
 control_socket_disable = True  # it would be made in the home directory
 if Path("/dev/shm").is_dir():  # noqa: S108 - memory: a slow disk must not look like a dead worker
     worker_tmp_dir = "/dev/shm"  # noqa: S108
