@@ -33,6 +33,10 @@ test-pgbouncer: venv-dev ## The same with PgBouncer in transaction mode before t
 	@$(PYTHON) -m scripts.pgbouncer
 	@$(PYTHON) -m pytest --numprocesses=logical --maxprocesses=4 --dist=worksteal $(T)
 
+schemathesis: venv-dev ## Make up requests from the API document by the thousand, and see that answers keep to it (EXAMPLES=100)
+	@SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),100) $(PYTHON) -m pytest --numprocesses=logical --maxprocesses=4 \
+		--dist=worksteal --timeout=1800 tests/abuse/test_schemathesis.py
+
 browser-test: venv-browser ## Test the back office in Chromium, installed first where it is missing (T=…)
 	@$(PYTHON) -m scripts.chromium
 	@$(PYTHON) -m pytest $(or $(T),tests/browser)

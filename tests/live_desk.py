@@ -33,13 +33,13 @@ class LiveDesk:
 
     @classmethod
     @contextlib.contextmanager
-    def serve(cls, database_url: str, scratch: Path) -> Iterator[Self]:
-        """Serve for the length of the block, with two processes of eight threads each."""
+    def serve(cls, database_url: str, scratch: Path, **more: str) -> Iterator[Self]:
+        """Serve for the length of the block, with two processes of eight threads each; `more` is its environment's."""
         port = _free_port()
         settings = os.environ | UNTHROTTLED
         settings |= {"DATABASE_URL": database_url, "HOST": "127.0.0.1", "PORT": str(port)}
         settings |= {"WEB_WORKERS": "2", "WEB_THREADS": "8", "PROMETHEUS_MULTIPROC_DIR": str(scratch / "metrics")}
-        settings |= {"DESK_SUPERVISOR": str(os.getpid()), "LOG_LEVEL": "INFO"}
+        settings |= {"DESK_SUPERVISOR": str(os.getpid()), "LOG_LEVEL": "INFO"} | more
         Path(settings["PROMETHEUS_MULTIPROC_DIR"]).mkdir(exist_ok=True)  # collecting static files counts nothing yet
         desk = cls(f"http://127.0.0.1:{port}", scratch / "gunicorn.log")
         subprocess.run([sys.executable, "-c", COLLECT_STATIC], env=settings, cwd=environment.ROOT, check=True)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
 from django.db import connection, models
 
 from core.ids import uuid7
-from tests import source
+from tests import cast, source
+from tests.wallets.calls import transfer
 
 #: Tables that belong to nobody: small and copied to every shard, or the broker's own.
 GLOBAL = {
@@ -243,6 +245,35 @@ def test_a_partner_row_has_the_same_owner() -> None:
     assert [name for name, partner in partners if label(partner) in GLOBAL] == []
 
 
+# --- Rule 4: what two clients do is a part for each -------------------------------------------------------------------
+
+
+def test_a_move_between_clients_is_one_leg_with_whoever_gets_it_and_all_else_with_the_sender(db: None) -> None:
+    """So the credit could be a posting of its own on another shard, under the key that the debit has left for it."""
+    alice, bob = cast.alice(), cast.bob()
+    before = {who.id: _rows_of(who.id) for who in (alice, bob)}
+    assert transfer(alice, bob.cash, "1.00").status_code == 201
+    made = {who.id: _rows_of(who.id) - before[who.id] for who in (alice, bob)}
+    assert made[bob.id] == Counter({"wallets.Entry": 1})
+    assert made[alice.id] == Counter(
+        {"wallets.Entry": 1, "wallets.LedgerTransaction": 1, "wallets.Transfer": 1, "core.IdempotencyKey": 1}
+    )
+
+
+def _rows_of(owner: object) -> Counter[str]:
+    return Counter({label(model): model._default_manager.filter(owner=owner).count() for model in owned()})
+
+
+# --- Rule 5: one order of locks ---------------------------------------------------------------------------------------
+
+
+def test_wallets_are_locked_by_owner_and_id() -> None:
+    """That is the order in which their shards would be asked, one after the other."""
+    locks = [sql for place, sql in source.statements() if place.startswith("wallets/ledger.py") and "FOR NO KEY" in sql]
+    assert len(locks) >= 2
+    assert [sql for sql in locks if not re.search(r"ORDER BY w\.owner_id, w\.id\s+FOR NO KEY UPDATE", sql)] == []
+
+
 # --- Rule 6: nothing that needs one session or one server -------------------------------------------------------------
 
 
@@ -300,6 +331,19 @@ def test_timestamps_come_from_the_application() -> None:
         or (field.has_db_default() and isinstance(field, models.DateField))  # moments included; constants are no clock
     ]
     assert automatic == []
+
+
+#: What looks at clocks because it compares them.
+LOOKS_AT_CLOCKS = {"core/sql/audit/events_are_as_old_as_their_ids.sql"}
+
+
+def test_no_sql_asks_the_servers_clock() -> None:
+    """Two servers have two: a moment that both agree on is passed in."""
+    clock = re.compile(
+        r"\b(now|(clock|statement|transaction)_timestamp|timeofday)\(\)|\bCURRENT_(TIME|DATE)|\bLOCALTIME"
+    )
+    assert clock.search("SELECT now()")
+    assert {place for place, sql in source.statements() if clock.search(sql)} == LOOKS_AT_CLOCKS
 
 
 # --- Rule 8: counters do not run out ----------------------------------------------------------------------------------
