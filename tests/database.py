@@ -32,9 +32,12 @@ SESSIONS_END_SECONDS_MAX = 2.0  # what a request may still need to finish after 
 SNAPSHOT = """
 CREATE SCHEMA test_seed;
 
+-- Of each table: the rows to put back, how many they are, and the last transaction that may have made one of them.
 CREATE TABLE test_seed.tables AS
 SELECT c.oid::regclass AS name,
        NULL::text AS seed,
+       0::bigint AS rows,
+       pg_current_xact_id()::xid::text::bigint AS made_by,
        (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
           FROM pg_attribute a
          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS columns
@@ -53,13 +56,14 @@ SELECT c.oid::regclass AS name, pg_sequence_last_value(c.oid) AS value, s.seqsta
 DO $$
 DECLARE
     t record;
-    filled boolean;
+    count bigint;
 BEGIN
     FOR t IN SELECT name, columns FROM test_seed.tables LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', t.name) INTO filled;
-        IF filled THEN
+        EXECUTE format('SELECT count(*) FROM %s', t.name) INTO count;
+        IF count > 0 THEN
             EXECUTE format('CREATE TABLE test_seed.%I AS SELECT %s FROM %s', 'copy_' || t.name::oid, t.columns, t.name);
-            UPDATE test_seed.tables SET seed = format('test_seed.%I', 'copy_' || t.name::oid) WHERE name = t.name;
+            UPDATE test_seed.tables SET seed = format('test_seed.%I', 'copy_' || t.name::oid), rows = count
+             WHERE name = t.name;
         END IF;
     END LOOP;
 END $$;
@@ -68,25 +72,41 @@ END $$;
 CREATE FUNCTION test_seed.restore() RETURNS void LANGUAGE plpgsql SET session_replication_role = replica AS $$
 DECLARE
     t record;
-    filled boolean;
+    is_changed boolean;
+    changed regclass[] := '{}';
     large text[] := '{}';
 BEGIN
-    -- Small tables are deleted from, which takes a tenth of the time of making new files; large ones are truncated.
-    FOR t IN SELECT name FROM test_seed.tables LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', t.name) INTO filled;
-        IF filled AND pg_relation_size(t.name) > 256 * 1024 THEN
-            large := large || t.name::text;
-        ELSIF filled THEN
-            EXECUTE format('DELETE FROM %s', t.name);
+    -- A table with as many rows as it had, none of them made since, is as it was. Of a small one only what was made
+    -- since is deleted; a large one is truncated.
+    FOR t IN SELECT name, rows, made_by FROM test_seed.tables LOOP
+        IF pg_relation_size(t.name) > 256 * 1024 THEN
+            EXECUTE format('SELECT EXISTS (SELECT FROM %s)', t.name) INTO is_changed;
+            IF is_changed THEN
+                large := large || t.name::text;
+            END IF;
+        ELSE
+            EXECUTE format('SELECT count(*) <> $1 OR max(xmin::text::bigint) > $2 FROM %s', t.name)
+               INTO is_changed USING t.rows, t.made_by;
+            IF is_changed THEN
+                EXECUTE format('DELETE FROM %s WHERE xmin::text::bigint > $1', t.name) USING t.made_by;
+                changed := changed || t.name;
+            END IF;
         END IF;
     END LOOP;
     IF large <> '{}' THEN
         EXECUTE format('TRUNCATE %s CASCADE', array_to_string(large, ', '));
+        FOR t IN SELECT name FROM test_seed.tables WHERE seed IS NOT NULL AND name <> ALL (changed) LOOP
+            EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', t.name) INTO is_changed;
+            IF is_changed THEN
+                changed := changed || t.name;
+            END IF;
+        END LOOP;
     END IF;
-    FOR t IN SELECT name, seed, columns FROM test_seed.tables WHERE seed IS NOT NULL LOOP
-        EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s',
+    FOR t IN SELECT name, seed, columns FROM test_seed.tables WHERE seed IS NOT NULL AND name = ANY (changed) LOOP
+        EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s ON CONFLICT DO NOTHING',
                        t.name, t.columns, t.columns, t.seed);
     END LOOP;
+    UPDATE test_seed.tables SET made_by = pg_current_xact_id()::xid::text::bigint WHERE name = ANY (changed);
     PERFORM setval(s.name, coalesce(s.value, s.start), s.value IS NOT NULL)
        FROM test_seed.sequences s
       WHERE pg_sequence_last_value(s.name) IS DISTINCT FROM s.value;
@@ -115,6 +135,20 @@ class Clone:
         busy = self._end_busy_sessions(self._session)
         self._session.execute("SELECT test_seed.restore()")
         assert not busy, f"the test left sessions at work: {busy}"
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[Callable[[], None]]:
+        """Keep what is committed now; what is yielded makes the database that again, as often as it is called."""
+        with psycopg.connect(self.url, autocommit=True, application_name="test restore") as session:
+            session.execute(SNAPSHOT.replace("test_seed", "test_kept"))
+
+            def restore() -> None:
+                session.execute("SELECT test_kept.restore()")
+
+            try:
+                yield restore
+            finally:
+                session.execute("DROP SCHEMA test_kept CASCADE")
 
     def drop(self) -> None:
         if self._session is not None:
