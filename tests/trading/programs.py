@@ -231,12 +231,16 @@ class Reckoning:
         return self.booked(volume * TERMS[symbol].commission_per_lot, rate)
 
     def profit(self, symbol: str, side: str, volume: Decimal, opened: Decimal, closed: Decimal) -> Decimal:
-        terms = TERMS[symbol]
         move = closed - opened if side == "BUY" else opened - closed
-        rate = (Decimal(1), closed)
-        if terms.base != self.currency:
-            rate = self.rate(terms.quote, self.currency, is_bought=move < 0)
-        return self.booked(move * volume * terms.contract_size, rate)
+        rate = self.rate_of_gain(symbol, closed, is_loss=move < 0)
+        return self.booked(move * volume * TERMS[symbol].contract_size, rate)
+
+    def rate_of_gain(self, symbol: str, price: Decimal, *, is_loss: bool) -> tuple[Decimal, Decimal]:
+        """How what is earned in a symbol's quote currency becomes money: the base currency divides by the price."""
+        terms = TERMS[symbol]
+        if terms.base == self.currency:
+            return Decimal(1), price
+        return self.rate(terms.quote, self.currency, is_bought=is_loss)
 
     # What the account is worth.
 
