@@ -7,7 +7,7 @@ CHECKS := $(DESK) checks --
 # Each proves what its room promises about money; `make verify` runs them all, and fails if one does.
 VERIFY := verify_ledger verify_positions verify_commissions verify_audit
 
-.PHONY: help run demo replay verify test browser-test screenshots check lint format types layers migrations deploy bench bench-engines bench-selection bench-back-office bench-cost bench-33k bench-curve bench-hot referral-storm shared-referrer faults drill mutants shell secret reset clean lock audit venv venv-dev venv-audit venv-browser venv-bench test-pgbouncer failover
+.PHONY: help run demo replay verify test browser-test screenshots check lint format types layers migrations deploy bench bench-engines bench-selection bench-back-office bench-cost bench-33k bench-curve bench-hot referral-storm shared-referrer faults drill mutants shell secret reset clean lock audit venv venv-dev venv-audit venv-browser venv-bench test-pgbouncer schemathesis failover
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
