@@ -6,12 +6,11 @@ import configparser
 import contextlib
 import os
 import pwd
-import shlex
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -52,7 +51,7 @@ class Pooler:
 
     @classmethod
     @contextlib.contextmanager
-    def serve(cls, cluster: Cluster, *, size: int, options: str) -> Iterator[Self]:
+    def serve(cls, cluster: Cluster, *, size: int, options: Mapping[str, str]) -> Iterator[Self]:
         """
         Lend `size` sessions of each of the cluster's databases, for the length of the block.
 
@@ -123,11 +122,10 @@ class Pooler:
             time.sleep(0.05)
 
 
-def _make_role(cluster: Cluster, options: str) -> None:
+def _make_role(cluster: Cluster, options: Mapping[str, str]) -> None:
     role = sql.Identifier(ROLE)
     with psycopg.connect(cluster.url(SUPERUSER), autocommit=True) as session:
         with contextlib.suppress(psycopg.errors.DuplicateObject):
             session.execute(sql.SQL("CREATE ROLE {} LOGIN SUPERUSER").format(role))
-        for option in shlex.split(options)[1::2]:  # -c name=value -c …
-            name, value = option.split("=", 1)
+        for name, value in options.items():
             session.execute(sql.SQL("ALTER ROLE {} SET {} = {}").format(role, sql.Identifier(name), sql.Literal(value)))

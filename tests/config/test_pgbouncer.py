@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shlex
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -85,8 +84,10 @@ def test_eight_threads_share_four_sessions(lent: Lent) -> None:
 def are_as_if_new(lent: Lent) -> None:
     """Each session that was lent has the settings of one that just began, and no lock or statement of anybody's."""
     ask = "SELECT name, current_setting(name) FROM unnest(%s::text[]) name"
-    names = [option.partition("=")[0] for option in shlex.split(settings.SESSION_OPTIONS)[1::2]]
-    with psycopg.connect(lent.stage.server.url(lent.stage.database), options=settings.SESSION_OPTIONS) as session:
+    names = list(settings.SESSION_OPTIONS)
+    with psycopg.connect(lent.stage.server.url(lent.stage.database)) as session:
+        for name, value in settings.SESSION_OPTIONS.items():
+            session.execute("SELECT set_config(%s, %s, false)", [name, value])
         wanted = session.execute(ask, [names]).fetchall()
     sessions = set()
     with ExitStack() as stack:

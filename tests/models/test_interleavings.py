@@ -53,8 +53,11 @@ def cases() -> list[tuple[str, str, Point]]:
     if ALL:
         ordered = {order for one, other in pairs() for order in ((one, other), (other, one))}
         return [(first, second, point) for first, second in sorted(ordered) for point in Point]
-    turns = itertools.cycle(itertools.product(Point, (1, -1)))
-    return [(*pair[::order], point) for pair, (point, order) in zip(pairs(), turns, strict=False)]
+    turns = itertools.cycle(itertools.product(Point, (False, True)))
+    return [
+        (other, one, point) if is_turned else (one, other, point)
+        for (one, other), (point, is_turned) in zip(pairs(), turns, strict=False)
+    ]
 
 
 @dataclass
