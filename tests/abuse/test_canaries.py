@@ -24,7 +24,7 @@ from tests import cast
 from tests.accounts import bodies
 from tests.accounts.test_back_office import KEY, enlist
 from tests.core.test_live_edge import ask, lines
-from tests.database import Clone
+from tests.database import Clone, as_owner
 from tests.live_desk import LiveDesk
 from wallets import payments
 
@@ -176,7 +176,7 @@ def breakdowns(sent: Sent, bearer: dict[str, str], cookies: str) -> None:
 @contextmanager
 def broken(table: str) -> Iterator[None]:
     """A table that is not there for a moment: as a migration that went wrong would leave it."""
-    with connection.cursor() as cursor:
+    with as_owner() as cursor:
         cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_gone")
         try:
             yield
