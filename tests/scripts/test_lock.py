@@ -67,17 +67,18 @@ def test_a_file_that_is_not_the_one_locked_is_not_installed(tmp_path: Path) -> N
             archive.writestr(name, text)
         archive.writestr("novel-1.0.dist-info/RECORD", "\n".join([*record, "novel-1.0.dist-info/RECORD,,"]))
 
-    def install(sha256: str) -> str:
+    def install(hashed: str) -> str:
         """What pip says."""
         wanted = tmp_path / "requirements.lock"
-        wanted.write_text(f"novel==1.0 \\\n    --hash=sha256:{sha256}\n")
+        wanted.write_text(f"novel==1.0{hashed}\n")
         where = ["--no-index", "--find-links", str(tmp_path), "--target", str(tmp_path / "into")]
         command = [sys.executable, "-m", "pip", "install", *venv.AS_LOCKED, *where, "-r", str(wanted)]
         return subprocess.run(command, capture_output=True, text=True, check=False).stderr
 
-    assert "DO NOT MATCH THE HASHES" in install("0" * 64)
+    assert "DO NOT MATCH THE HASHES" in install(f" --hash=sha256:{'0' * 64}")
+    assert "all requirements must have hashes" in " ".join(install("").lower().split())
     assert not (tmp_path / "into").exists()
-    install(hashlib.sha256(wheel.read_bytes()).hexdigest())
+    install(f" --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}")
     assert (tmp_path / "into" / "novel.py").exists()
 
 
