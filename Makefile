@@ -7,7 +7,7 @@ CHECKS := $(DESK) checks --
 # Each proves what its room promises about money; `make verify` runs them all, and fails if one does.
 VERIFY := verify_ledger verify_positions verify_commissions verify_audit
 
-.PHONY: help run demo replay verify test browser-test screenshots check lint format types layers migrations deploy bench bench-engines bench-selection bench-back-office bench-cost bench-33k bench-curve bench-hot referral-storm shared-referrer faults drill mutants shell secret reset clean lock audit venv venv-dev venv-audit venv-browser venv-bench test-pgbouncer schemathesis failover
+.PHONY: help run demo replay verify test browser-test screenshots check lint format types layers migrations deploy bench bench-engines bench-selection bench-back-office bench-cost bench-33k bench-curve bench-hot referral-storm shared-referrer faults drill mutants shell secret reset clean lock audit venv venv-dev venv-audit venv-browser venv-bench test-pgbouncer schemathesis failover bank-run models
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -79,6 +79,13 @@ bench-selection: venv-dev ## Whether finding what a price touches costs what is 
 
 referral-storm: venv-dev ## Kill accrual jobs at random for a minute over 20,000 deals, and add up what they paid
 	@$(PYTHON) -m bench.referral_storm
+
+bank-run: venv-dev ## Sixteen writers and two readers for twenty seconds: is a total ever wrong? (SECONDS=20 READS=4000)
+	@$(PYTHON) -m bench.bank_run $(SECONDS:%=--seconds=%) $(READS:%=--reads=%)
+
+models: venv-dev ## Random programs over the whole desk, and every pair of operations at every point (PROGRAMS=2000 SEED=7)
+	@MODEL_PROGRAMS=$(or $(PROGRAMS),2000) MODEL_SEED=$(or $(SEED),$(shell date +%s)) MODEL_PAIRS=all \
+		$(PYTHON) -m pytest --numprocesses=logical --maxprocesses=4 --dist=worksteal -rP tests/models
 
 faults: venv-dev ## Break a desk at work, and say what its clients saw (F="F3 F5"; all of them if none is named)
 	@$(PYTHON) -m bench.faults $(F)

@@ -90,7 +90,7 @@ class Account(Reckoning):
         return self.equity * 2 < self.held
 
     @property
-    def releasable(self) -> Decimal:
+    def available(self) -> Decimal:
         """What may be taken out: free margin without credit and without what orders reserve, never a floating gain."""
         return max(min(self.balance, self.equity - self.locked(is_reserving=True) - self.credit), ZERO)
 

@@ -216,7 +216,7 @@ class Paper:
         wallet = self.accounts[who]
         self._require_may_leave(who)
         refuse("QUOTE_STALE", when=bool(wallet.positions) and self.is_stale)
-        refuse("FREE_MARGIN_INSUFFICIENT", when=amount > wallet.releasable)
+        refuse("FREE_MARGIN_INSUFFICIENT", when=amount > wallet.available)
         self.give_credit(who, -wallet.credit_lost_with(amount))
         wallet.balance -= amount
         self.purses[who].balance += amount

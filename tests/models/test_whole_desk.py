@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from tests.database import Clone
-from tests.models.account import SWAPS
+from tests.models.account import CENT, SWAPS
 from tests.models.desk import Desk, Stage
-from tests.models.paper import CLIENTS, WAYS, Paper
+from tests.models.paper import ALICE, CLIENTS, HELD_MIN, WAYS, Paper
 from tests.referrals import deals
 from tests.trading import nights
 from tests.trading.programs import TERMS, VOLUME_STEP
@@ -34,6 +34,9 @@ clients = st.sampled_from(CLIENTS)
 wallets = st.integers(0, 2 * len(CLIENTS) - 1)
 cash_mostly = st.sampled_from([0, 2, 4, 0, 2, 1])
 amounts = st.sampled_from(["10", "100", "1000", "250", "77.77", "2500", "4999.99", "3000", "0.01"]).map(Decimal)
+#: Out of a wallet also all that is there, and a cent more.
+ALL, MORE = "all", "a cent more"
+amounts_out = amounts | st.sampled_from([ALL, MORE])
 symbols, sides = st.sampled_from(sorted(SWAPS)), st.sampled_from(["BUY", "SELL"])
 volumes = st.sampled_from(["0.1", "0.1", "0.2", "0.2", "0.3", "0.05"]).map(Decimal)
 picks = st.integers(0, 7)
@@ -64,11 +67,19 @@ class WholeDesk(RuleBasedStateMachine):
         start = {symbol: (TERMS[symbol].start, TERMS[symbol].start + _tick(symbol) * 10) for symbol in SWAPS}
         self.same("tick", start)
 
-    @initialize(opened=st.lists(st.tuples(clients, symbols, sides, volumes), min_size=1, max_size=4))
-    def begin(self, opened: list[tuple[int, str, str, Decimal]]) -> None:
-        """Not from nothing: it is open positions and a bonus that make wallets interesting."""
+    @initialize(
+        opened=st.lists(st.tuples(clients, symbols, sides, volumes), min_size=1, max_size=4), is_rewarded=st.booleans()
+    )
+    def begin(self, opened: list[tuple[int, str, str, Decimal]], is_rewarded: bool) -> None:
+        """Not from nothing: it is positions, a bonus and a reward that was paid which make wallets interesting."""
         self.same("deposit", 1, Decimal(100), "sandbox")
-        self.same("claim_bonus", 0)
+        self.same("claim_bonus", ALICE)
+        if is_rewarded:
+            self.same("open", ALICE, "EURUSD", "BUY", VOLUME_STEP)
+            self.paper.now += HELD_MIN
+            self.same("close", ALICE, 0, VOLUME_STEP)
+            self.same("accrue")
+            self.same("pay")
         for order in opened:
             self.same("open", *order)
 
@@ -117,9 +128,9 @@ class WholeDesk(RuleBasedStateMachine):
     def adjust(self, who: int, amount: Decimal, is_credit: bool) -> None:
         self.same("adjust", who, amount if is_credit else -amount)
 
-    @rule(wallet=cash_mostly, amount=amounts)
-    def withdraw(self, wallet: int, amount: Decimal) -> None:
-        self.same("withdraw", wallet, amount)
+    @rule(wallet=cash_mostly, amount=amounts_out)
+    def withdraw(self, wallet: int, amount: Decimal | str) -> None:
+        self.same("withdraw", wallet, self._out_of(wallet, amount))
 
     @precondition(lambda self: self.paper.withdrawals)
     @rule(pick=picks, what=st.sampled_from([ONWARDS] * 4 + ["cancel", *sorted(WAYS)]), staff=st.integers(0, 1))
@@ -133,13 +144,19 @@ class WholeDesk(RuleBasedStateMachine):
             what = next((step for step in TO_THE_BANK if status in WAYS[step][0]), "mark_sent")
         self.same("decide_withdrawal", nth, what, staff)
 
-    @rule(payer=cash_mostly, payee=cash_mostly, amount=amounts)
-    def transfer(self, payer: int, payee: int, amount: Decimal) -> None:
-        self.same("transfer", payer, payee, amount)
+    @rule(payer=cash_mostly, payee=cash_mostly, amount=amounts_out)
+    def transfer(self, payer: int, payee: int, amount: Decimal | str) -> None:
+        self.same("transfer", payer, payee, self._out_of(payer, amount))
 
-    @rule(who=clients, amount=amounts)
-    def release(self, who: int, amount: Decimal) -> None:
-        self.same("release", who, amount)
+    @rule(who=clients, amount=amounts_out)
+    def release(self, who: int, amount: Decimal | str) -> None:
+        self.same("release", who, self._out_of(2 * who + 1, amount))
+
+    def _out_of(self, wallet: int, amount: Decimal | str) -> Decimal:
+        if isinstance(amount, Decimal):
+            return amount
+        there = self.paper.wallet(wallet).available
+        return max(there, CENT) if amount == ALL else there + CENT
 
     @seldom
     @rule(who=clients, scope=scopes)
@@ -226,10 +243,13 @@ class WholeDesk(RuleBasedStateMachine):
             self.same("pay")
 
     @precondition(lambda self: self.paper.commissions)
-    @rule(pick=picks)
-    def reverse_commission(self, pick: int) -> None:
+    @rule(pick=picks, is_spent=st.booleans())
+    def reverse_commission(self, pick: int, is_spent: bool) -> None:
+        """It may be spent by then, to the last cent."""
         nth = _latest(self.paper.commissions, pick)
         one = self.paper.commissions[nth]
+        if is_spent:
+            self.same("transfer", 2 * one.owner, 2 * one.owner + 1, self._out_of(2 * one.owner, ALL))
         self.same("reverse_commission", nth, really=(one.position, one.nth, one.level))
 
     @seldom
@@ -295,5 +315,5 @@ def test_the_desk_does_what_the_paper_says(committed_db: Clone, monkeypatch: pyt
     assert tally["programs"] >= PROGRAMS // PARTS
     assert min(tally[f"{step}: done"] for step in ("open", "close", "tick", "deposit", "wait")) > PROGRAMS // PARTS // 4
     by_themselves = ("nights", "expired", "stopped", "stopped out", "compensated", "triggered, carried")
-    assert sum(tally[what] for what in by_themselves) > PROGRAMS // PARTS
+    assert sum(tally[what] for what in by_themselves) > PROGRAMS // PARTS // 4
     assert len(tally) > 40
