@@ -7,7 +7,7 @@ CHECKS := $(DESK) checks --
 # Each proves what its room promises about money; `make verify` runs them all, and fails if one does.
 VERIFY := verify_ledger verify_positions verify_commissions verify_audit
 
-.PHONY: help run demo replay verify test browser-test screenshots check lint format types layers migrations deploy bench bench-engines bench-selection bench-back-office bench-cost bench-33k bench-curve bench-hot referral-storm shared-referrer faults drill mutants shell secret reset clean lock audit venv venv-dev venv-audit venv-browser venv-bench test-pgbouncer schemathesis failover bank-run models
+.PHONY: help run demo replay verify test browser-test screenshots check lint format types layers migrations deploy bench bench-engines bench-selection bench-back-office bench-cost bench-33k bench-curve bench-hot referral-storm shared-referrer faults drill mutants shell secret reset clean lock audit venv venv-dev venv-audit venv-browser venv-bench test-pgbouncer schemathesis failover bank-run models mutation
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -98,6 +98,9 @@ failover: venv-dev ## Lose the primary under load, let its standby take over, an
 
 mutants: venv-dev ## Take each safeguard out of a copy, and show the test that fails without it (NAMES="retry lock")
 	@$(PYTHON) -m scripts.mutants $(NAMES)
+
+mutation: venv-dev ## How many small mistakes in the code that moves money some test notices; hours (FILES=core/db.py)
+	@$(PYTHON) -m scripts.mutation $(FILES)
 
 bench-back-office: venv-dev ## Whether each page of the back office answers in 300 ms on 3,000,000 entries (ONLY=orders)
 	@$(PYTHON) -m bench.back_office $(ONLY:%=--only=%)
