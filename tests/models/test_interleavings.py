@@ -101,7 +101,8 @@ class Theatre:
         if course.second == BUSY:  # told to send it again, which they do
             outcomes = course.first, other()
         found = outcomes, interleaved.left_behind(self.known)
-        assert found in self.expected(first, second, point, course), self.told(first, second, point, course, found)
+        if found not in self.expected(first, second, point, course):
+            pytest.fail(self.told(first, second, point, course, found))
         self.seen["played"] += 1
         self.seen["stopped"] += course.was_stopped
         self.seen["waited"] += course.has_waited
@@ -125,7 +126,8 @@ class Theatre:
             f"{first}, {second}": self.serially(first, second),
             f"{second}, {first}": self.serially(second, first),
         }.items():
-            differs = {part: (found[1][part], rows) for part, rows in state.items() if rows != found[1][part]}
+            differs = {part: sorted(set(found[1][part]) ^ set(rows)) for part, rows in state.items()}
+            differs = {part: rows for part, rows in differs.items() if rows}
             lines.append(f"is not {name}: {outcomes}, {differs}")
         return "\n".join(lines)
 
