@@ -19,9 +19,9 @@ from multiprocessing import get_context
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 
-from core import snapshot
+from core import db, snapshot
 from core.audit import Actor, ActorKind
 from core.errors import DomainError
 from core.idempotency import Answer, Claim, Operation
@@ -161,7 +161,7 @@ class Writer:
         try:
             while not _over.is_set():
                 self.dice.choice(acts)()
-                time.sleep(self.dice.uniform(0, 0.06))  # they are clients, and leave the readers some of the machine
+                time.sleep(self.dice.uniform(0, 0.12))  # they are clients, and leave the readers some of the machine
             return self.tally
         finally:
             connections.close_all()
@@ -237,19 +237,20 @@ SELECT h.currency, sum(h.amount)
  GROUP BY h.currency
 """
 _WALLETS_SQL = """
-SELECT kind, balance, held FROM wallets_wallet WHERE owner_id = %s AND kind IN ('CASH', 'MARGIN') ORDER BY kind
+SELECT kind, balance, held FROM wallets_wallet
+ WHERE owner_id = %(owner)s::uuid AND kind IN ('CASH', 'MARGIN') ORDER BY kind
 """
 _ENTRIES_SQL = """
 SELECT w.kind, coalesce(sum(e.amount), 0)
   FROM wallets_wallet w LEFT JOIN wallets_entry e ON e.wallet_id = w.id
- WHERE w.owner_id = %s AND w.kind IN ('CASH', 'MARGIN') GROUP BY w.kind ORDER BY w.kind
+ WHERE w.owner_id = %(owner)s::uuid AND w.kind IN ('CASH', 'MARGIN') GROUP BY w.kind ORDER BY w.kind
 """
 _PROMISED_SQL = """
 SELECT (SELECT coalesce(sum(d.amount), 0) FROM wallets_withdrawal d
-         WHERE d.owner_id = %(owner)s AND d.status IN ('REQUESTED', 'IN_REVIEW', 'APPROVED', 'SENT')),
+         WHERE d.owner_id = %(owner)s::uuid AND d.status IN ('REQUESTED', 'IN_REVIEW', 'APPROVED', 'SENT')),
        (SELECT coalesce(max(s.locked), 0) FROM (
            SELECT sum(p.margin_locked) AS locked FROM trading_position p
-            WHERE p.owner_id = %(owner)s AND p.status = 'OPEN' GROUP BY p.side) s)
+            WHERE p.owner_id = %(owner)s::uuid AND p.status = 'OPEN' GROUP BY p.side) s)
 """
 
 
@@ -271,18 +272,12 @@ def read(clients: Sequence[Client], end: float, reads_min: int, is_isolated: boo
 
 def wrong_at_once(who: Client) -> str:
     """What does not add up of all and of one client, by queries that have to be of one moment; nothing if all does."""
-    clients, house = dict(_rows(_CLIENTS_SQL)), dict(_rows(_HOUSE_SQL))
+    clients, house = dict(db.fetch_all(_CLIENTS_SQL, {})), dict(db.fetch_all(_HOUSE_SQL, {}))
     totals = {currency: total + house[currency] for currency, total in clients.items()}
     if any(totals.values()):
         return f"together they have {totals}"
-    wallets, entries = _rows(_WALLETS_SQL, [who.owner]), _rows(_ENTRIES_SQL, [who.owner])
-    ((promised, locked),) = _rows(_PROMISED_SQL, {"owner": who.owner})
-    expected = [(kind, total, held) for (kind, total), held in zip(entries, (promised, locked), strict=True)]
+    owner = {"owner": who.owner}
+    wallets, entries = db.fetch_all(_WALLETS_SQL, owner), db.fetch_all(_ENTRIES_SQL, owner)
+    (promised,) = db.fetch_all(_PROMISED_SQL, owner)
+    expected = [(kind, total, held) for (kind, total), held in zip(entries, promised, strict=True)]
     return "" if wallets == expected else f"{who.owner} has {wallets}, not {expected}"
-
-
-def _rows(sql: str, params: Any = None) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, params)
-        rows: list[Any] = cursor.fetchall()
-        return rows
