@@ -36,7 +36,7 @@ RESULTS = environment.ROOT / "bench" / "results"
 PEOPLE = 400
 HELD_SECONDS = 0.5
 WAITING_SECONDS = 2.0
-GAP_SECONDS_MAX = 5.0
+GAP_SECONDS_MAX = 10.0
 
 
 def main() -> int:

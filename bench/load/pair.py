@@ -48,6 +48,9 @@ class Pair:
     @contextmanager
     def of(cls, primary: Server, place: Path) -> Iterator[Pair]:
         """The primary and a standby that is made in `place`, and gone afterwards."""
+        # One that has just lost its line may look only after so long whether it is to take over: after 5 s by default.
+        primary.execute("ALTER SYSTEM SET wal_retrieve_retry_interval = '200ms'")
+        primary.execute("SELECT pg_reload_conf()")
         copy(primary, place, follows=True)
         pair = cls(primary, Server(place))
         try:
