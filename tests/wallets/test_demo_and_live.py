@@ -15,7 +15,7 @@ from django.db.models import F
 from core.audit import Actor
 from core.idempotency import Claim, system_digest
 from core.ids import uuid7
-from tests import cast
+from tests import cast, database
 from tests.cast import CastMember
 from tests.wallets.calls import books, key, refused, transfer
 from wallets import ledger
@@ -185,7 +185,7 @@ def test_a_wallet_cannot_change_sides(demo: CastMember) -> None:
 )
 def test_what_was_posted_cannot_be_moved_over(demo: CastMember, alice: CastMember, statement: str) -> None:
     before = books()
-    with pytest.raises(DatabaseFault, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+    with pytest.raises(DatabaseFault, match="append-only"), transaction.atomic(), database.as_owner() as cursor:
         cursor.execute(statement, {"target": alice.cash.pk})
     assert books() == before
 
