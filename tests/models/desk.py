@@ -28,7 +28,7 @@ from tests.models.account import SWAPS, WEDNESDAY
 from tests.models.paper import CASH, CLIENTS, CURRENCIES, FUNDS, LEVERAGE, TWO_PEOPLE_FROM
 from tests.referrals.deals import plan
 from tests.referrals.newcomers import offer
-from tests.trading.programs import TERMS, Prices
+from tests.trading.programs import Prices
 from tests.trading.test_programs import instrument
 from tests.wallets.calls import PROVIDER, bank_account
 from trading import selectors as trades
@@ -104,6 +104,7 @@ class Stage:
         clock = Clock()
         patch.setattr(timezone, "now", clock)
         patch.setattr(settings, "WITHDRAWAL_TWO_PERSON_FROM", TWO_PEOPLE_FROM)
+        patch.setattr(settings, "PAYMENT_PROVIDER", "sandbox")  # steps name others; this puts it back in the end
         for symbol in SWAPS:
             _list(symbol)
         plan(seconds_held_min=int(paper.HELD_MIN.total_seconds()))
@@ -114,7 +115,9 @@ class Stage:
             clients.insert(0, _client(who, upline))
         TradingAccount.objects.update(jurisdiction="DESK")
         staff = [carol_staff(), carol_staff(email="dan@example.com")]
-        return cls([_again(client) for client in clients], staff, clock)
+        for client in clients:
+            client.account.refresh_from_db()
+        return cls(clients, staff, clock)
 
 
 def _list(symbol: str) -> None:
@@ -137,11 +140,6 @@ def _client(who: int, upline: Any) -> CastMember:
         referred_by=upline,
     )
     bank_account(client, number=IBANS[who])
-    return client
-
-
-def _again(client: CastMember) -> CastMember:
-    client.account.refresh_from_db()
     return client
 
 
@@ -458,6 +456,3 @@ def _keep(ids: list[UUID], code: str | None, answer: Answer | None) -> None:
     if code is None:
         assert answer is not None
         ids.append(UUID(answer.document["id"]))
-
-
-assert set(SWAPS) <= set(TERMS)

@@ -71,6 +71,9 @@ class Theatre:
     in_order: dict[Pair, tuple[tuple[Outcome, Outcome], Any]] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
 
+    def __post_init__(self) -> None:
+        self.now = self.furnished.clock.now
+
     def acts(self, first: str, second: str) -> list[Callable[[], Outcome]]:
         """Both operations, ready to begin: the desk put back, and what each needs is there."""
         self.restore()
@@ -82,9 +85,6 @@ class Theatre:
             partial(OPERATIONS[name].act, operations.at_hand(self.furnished, f"{place} to {name}"))
             for place, name in (("the first", first), ("the second", second))
         ]
-
-    def __post_init__(self) -> None:
-        self.now = self.furnished.clock.now
 
     def serially(self, first: str, second: str) -> tuple[tuple[Outcome, Outcome], Any]:
         """What comes of one after the other."""
