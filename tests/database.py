@@ -139,7 +139,7 @@ class Clone:
     @contextlib.contextmanager
     def kept(self) -> Iterator[Callable[[], None]]:
         """Keep what is committed now; what is yielded makes the database that again, as often as it is called."""
-        with psycopg.connect(self.url, autocommit=True, application_name="test restore") as session:
+        with psycopg.connect(self.direct_url, autocommit=True, application_name="test restore") as session:
             session.execute(SNAPSHOT.replace("test_seed", "test_kept"))
 
             def restore() -> None:
