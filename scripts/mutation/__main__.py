@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{len(chosen)} mistakes, {len(left)} of them to be tried", flush=True)
     if left:
         try_in_forks(tree, left)
-    try_alone(tree, mistakes, [one for one in left if one.is_at_import and outcomes()[one.key][0] == UNREACHED])
+    try_alone(tree, [one for one in left if outcomes()[one.key][0] == UNREACHED])
     found = outcomes()
     verdicts = [Verdict(one, *found[one.key]) for one in chosen if one.key in found]
     said = told(verdicts)
@@ -105,21 +105,22 @@ def try_in_forks(tree: Path, mistakes: Sequence[Mistake]) -> None:
     run(tree, work, TESTS, {}, seconds=None)
 
 
-def try_alone(tree: Path, mistakes: Sequence[Mistake], chosen: Sequence[Mistake]) -> None:
-    """What is made at import needs a process of its own: it gets the tests that come by most of the file."""
+def try_alone(tree: Path, chosen: Sequence[Mistake]) -> None:
+    """What is made at import needs a process of its own: it gets tests that come by what is nearest to it."""
     tests = json.loads((HOME / "tests.json").read_text()) if chosen else []
-    for mistake in chosen:
-        of_file = {other.number for other in mistakes if other.path == mistake.path}
-        best = [one for one in tests if of_file & set(one["reached"])]
-        best.sort(key=lambda one: -len(of_file & set(one["reached"])) / one["seconds"])
+    for place, mistake in enumerate(chosen, start=1):
+        near = [one for one in tests if mistake.near & set(one["reached"])]
+        near.sort(key=lambda one: -len(mistake.near & set(one["reached"])) / len(one["reached"]) / (1 + one["seconds"]))
         names, seconds = [], 0.0
-        for one in best:
-            seconds += one["seconds"]
-            if seconds < TESTS_SECONDS_MAX:
+        for one in near:
+            if seconds + one["seconds"] < TESTS_SECONDS_MAX:
+                seconds += one["seconds"]
                 names.append(one["name"])
-        run(tree, {"mistake": mistake.key}, names, {VARIABLE: str(mistake.number)}, seconds=ALONE_SECONDS_MAX)
-        if outcomes()[mistake.key][0] == UNREACHED:  # it did not even come to the tests, or never ended
-            note(mistake.key, KILLED)
+        if names:
+            run(tree, {"mistake": mistake.key}, names, {VARIABLE: str(mistake.number)}, seconds=ALONE_SECONDS_MAX)
+            if outcomes()[mistake.key][0] == UNREACHED:  # it did not even come to the tests, or never ended
+                note(mistake.key, KILLED)
+        print(f"alone: {place} of {len(chosen)}, {outcomes()[mistake.key][0]}: {mistake.before}", flush=True)
 
 
 def note(key: str, verdict: str) -> None:

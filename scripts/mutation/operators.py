@@ -13,7 +13,7 @@ import copy
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 SWITCH = "from scripts.mutation.switch import on as _on"
@@ -65,6 +65,9 @@ _SQL_LEFT_OUT = re.compile(r"\n *(FOR NO KEY UPDATE|ORDER BY|WHERE|AND|OR) [^\n]
 _IS_SQL = re.compile(r"\b(SELECT|UPDATE|INSERT|DELETE|FROM|WHERE|ORDER BY|FOR NO KEY UPDATE)\b")
 _NUMERAL = re.compile(r"-?\d+(\.\d+)?")
 
+#: Arguments that say, like an assertion, what holds anyhow: how a class is laid out, that two lists are as long.
+_ASSERTED = {"frozen", "slots", "kw_only", "strict"}
+
 N = TypeVar("N", bound=ast.AST)
 
 
@@ -79,20 +82,41 @@ class Mistake:
     line: int
     before: str
     after: str
+    near: frozenset[int] = frozenset()  # of one made at import: those in the functions that use what it is in
 
 
 def instrument(source: str, path: str, first: int) -> tuple[str, list[Mistake]]:
     """The same module with every mistake beside what is right, numbered from `first`."""
     tree = ast.parse(source)
     writer = _Writer(path, first, hashlib.sha256(source.encode()).hexdigest()[:12])
-    tree.body = writer.statements(tree.body)
+    tree.body = writer.module(tree.body)
     place = next(
         index
         for index, node in enumerate(tree.body)
         if not (isinstance(node, ast.Expr) or (isinstance(node, ast.ImportFrom) and node.module == "__future__"))
     )
     tree.body.insert(place, ast.parse(SWITCH).body[0])
-    return ast.unparse(ast.fix_missing_locations(tree)) + "\n", writer.mistakes
+    return ast.unparse(ast.fix_missing_locations(tree)) + "\n", [writer.with_near(one) for one in writer.mistakes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A statement of a module: what it defines, what it uses, and which mistakes are in it."""
+
+    name: str
+    uses: frozenset[str]
+    numbers: range
+    is_code: bool
+
+
+def _defined(node: ast.stmt) -> str:
+    match node:
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return name
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name
+        case _:
+            return ""
 
 
 class _Writer(ast.NodeTransformer):
@@ -100,6 +124,28 @@ class _Writer(ast.NodeTransformer):
         self.path, self.next, self.version = path, first, version
         self.mistakes: list[Mistake] = []
         self.depth = 0  # of functions: what is outside runs at import
+        self.parts: list[_Part] = []
+
+    def module(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        """Its statements, remembering of each what it defines, what it uses and which mistakes are in it."""
+        written = []
+        for node in body:
+            uses = frozenset(one.id for one in ast.walk(node) if isinstance(one, ast.Name))
+            name, start = _defined(node), self.next
+            written.append(self._statement(node))
+            is_code = isinstance(node, ast.FunctionDef | ast.ClassDef)
+            self.parts.append(_Part(name, uses, range(start, self.next), is_code))
+        return written
+
+    def with_near(self, mistake: Mistake) -> Mistake:
+        """The mistake with the others of its own statement, and with those of whatever uses what that defines."""
+        own = next(part for part in self.parts if mistake.number in part.numbers)
+        names, near = {own.name}, set(own.numbers)
+        for part in self.parts:  # from above, so that what a constant is used for is known when its users are met
+            if names & part.uses:
+                near |= set(part.numbers)
+                names |= set() if part.is_code else {part.name}
+        return replace(mistake, near=frozenset(near))
 
     def statements(self, body: list[ast.stmt]) -> list[ast.stmt]:
         return [self._statement(node) for node in body]
@@ -111,6 +157,8 @@ class _Writer(ast.NodeTransformer):
 
     def _inside(self, node: N) -> N:
         """The node with what it consists of rewritten, apart from what is no code."""
+        if isinstance(node, ast.keyword) and node.arg in _ASSERTED:
+            return node
         for name, value in ast.iter_fields(node):
             if name in {"annotation", "returns", "bases", "type_params", "format_spec", "type", "ctx"}:
                 continue

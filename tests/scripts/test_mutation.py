@@ -109,3 +109,20 @@ def test_what_is_written_is_still_the_module(path: str) -> None:
     text, mistakes = operators.instrument(Path(path).read_text(), path, 1)
     compile(text, path, "exec")
     assert len(mistakes) > 50
+
+
+def test_what_is_wrong_from_the_start_is_near_to_what_uses_it(
+    written: tuple[dict[str, Any], list[operators.Mistake]],
+) -> None:
+    _, mistakes = written
+    by_text = {(one.before, one.after): one for one in mistakes}
+    limit, halves = by_text["'1.5'", "'1.51'"], by_text["amount / 2", "amount * 2"]
+    assert {limit.number, halves.number} <= limit.near
+    assert by_text["self.balance >= 0", "self.balance > 0"].number not in limit.near
+
+
+def test_what_is_asserted_is_left_as_it_is() -> None:
+    source = "@dataclass(frozen=True, order=True)\nclass A:\n    pairs = zip([], [], strict=True)\n"
+    _, mistakes = operators.instrument(source, "a.py", 1)
+    assert said(mistakes) == {("True", "False")}
+    assert len(mistakes) == 1
