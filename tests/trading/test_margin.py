@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
-from decimal import Decimal, FloatOperation
+from decimal import Decimal, FloatOperation, getcontext, localcontext
 from fractions import Fraction
 
 import pytest
@@ -72,6 +73,11 @@ def locked(contract: Contract = EURUSD, **changes: object) -> margin.Margin:
         "currency_digits": 2,
     }
     return margin.required_margin(contract, **{**terms, **changes})  # type: ignore[arg-type]  # one dict of terms
+
+
+def exposed(**changes: Decimal) -> Decimal:
+    terms = {"volume": Decimal(1), "price": Decimal("1.2790"), **changes}
+    return margin.exposure(EURUSD, side=BUY, account_currency="USD", rates=RATES, currency_digits=2, **terms)
 
 
 def earned(contract: Contract = EURUSD, **changes: object) -> margin.Profit:
@@ -161,6 +167,7 @@ def test_conversion_without_a_price_is_refused_and_never_one(source: str, target
     with pytest.raises(RateUnavailable) as refused:
         margin.conversion(source, target, side=BUY, rates=RATES)
     assert (refused.value.source, refused.value.target) == (source, target)
+    assert str(refused.value) == f"no fresh price leads from {source} to {target}"
 
 
 def test_conversion_divides_once_so_that_ties_round_as_they_should() -> None:
@@ -247,6 +254,41 @@ def test_margin_is_booked_half_even() -> None:
 def test_margin_of_no_volume_is_a_bug_of_the_caller(volume: str) -> None:
     with pytest.raises(AssertionError):
         locked(volume=Decimal(volume))
+
+
+NOTHING = Decimal(0)
+
+
+@pytest.mark.parametrize(
+    "reckon",
+    [
+        lambda: margin.base_margin(EURUSD, volume=NOTHING, price=Decimal(1), leverage=30),
+        lambda: margin.base_margin(EURUSD, volume=Decimal(1), price=-Decimal(1), leverage=30),
+        lambda: exposed(volume=NOTHING),
+        lambda: exposed(price=NOTHING),
+        lambda: earned(volume=NOTHING),
+        lambda: earned(price_open=NOTHING),
+        lambda: earned(price_close=NOTHING),
+        lambda: charged(EURUSD, "-7", SwapMode.POINTS, volume=NOTHING),
+        lambda: charged(EURUSD, "-7", SwapMode.POINTS, price=NOTHING),
+        lambda: margin.commission(
+            volume=NOTHING, rate=Decimal(1), rate_currency="USD", account_currency="USD", rates={}, currency_digits=2
+        ),
+        lambda: margin.rate_per_lot(EURUSD, price=NOTHING, rate_per_million=Decimal(50)),
+        lambda: margin.closing_conversion(
+            "EUR", "USD", base="EUR", quote="USD", close_price=NOTHING, gain=True, rates=RATES
+        ),
+        lambda: largest("1000", low="0"),
+        lambda: largest("1000", high="0"),
+        lambda: largest("1000", step="-0.01"),
+        lambda: replace(EURUSD, contract_size=NOTHING),
+        lambda: replace(EURUSD, margin_rate=NOTHING),
+        lambda: replace(EURUSD, tick_size=NOTHING),
+    ],
+)
+def test_what_is_no_volume_price_or_size_is_a_bug_of_the_caller(reckon: Callable[[], object]) -> None:
+    with pytest.raises(AssertionError, match="is positive"):
+        reckon()
 
 
 def test_float_in_the_arithmetic_raises_instead_of_spreading() -> None:
@@ -593,6 +635,27 @@ def test_explained_profit_recomputes_line_by_line() -> None:
     assert margin.explain_profit(earned(side=BUY))[0]["label"] == "Closing price − opening price"
 
 
+def test_explained_swap_in_points_and_in_percent_recomputes_line_by_line() -> None:
+    points = charged(EURUSD, "-7", SwapMode.POINTS, nights=3)
+    lines = margin.explain_swap(points)
+    assert_recomputes(lines, points.amount)
+    assert [(line["label"], line["formula"], line["value"]) for line in lines] == [
+        ("Lots × contract size × point × points × nights, in USD", "1 × 100000 × 0.00001 × -7 × 3", "-21"),
+        ("Swap, in USD, rounded half-even to 2 decimals", "-21", "-21.00"),
+    ]
+    percent = charged(EURUSD, "-3.6", SwapMode.ANNUAL_360, nights=3)
+    lines = margin.explain_swap(percent)
+    assert_recomputes(lines, percent.amount)
+    assert [(line["label"], line["formula"], line["value"]) for line in lines] == [
+        (
+            "Lots × contract size × price × percent a year ÷ 100 ÷ days × nights, in USD",
+            "1 × 100000 × 1.28 × -3.6 ÷ 100 ÷ 360 × 3",
+            "-38.4",
+        ),
+        ("Swap, in USD, rounded half-even to 2 decimals", "-38.4", "-38.40"),
+    ]
+
+
 def test_explained_figures_can_be_rebuilt_from_a_stored_path() -> None:
     result = earned(EURJPY, price_open=Decimal("138.700"), price_close=Decimal("138.711"), account_currency="GBP")
     assert replace(result, conversion=Conversion.along(list(result.conversion.path))) == result
@@ -607,6 +670,20 @@ def test_numbers_are_written_as_people_write_them(number: str, shown: str) -> No
 
 def test_amount_that_rounds_to_nothing_is_shown_without_a_minus() -> None:
     assert str(margin.booked(Decimal("-0.001"), 2)) == "0.00"
+
+
+def test_no_amount_is_written_with_an_exponent() -> None:
+    nothing = charged(EURUSD, "0", SwapMode.POINTS, currency_digits=8)
+    assert margin.explain_swap(nothing)[-1]["value"] == "0.00000000"
+
+
+def test_the_callers_decimal_context_is_there_again_afterwards() -> None:
+    with localcontext(prec=7) as own:
+        locked().amount  # noqa: B018  # reading it reckons it
+        assert getcontext() is own
+        with pytest.raises(AssertionError):
+            locked(volume=NOTHING)
+        assert getcontext() is own
 
 
 # --- The module itself --------------------------------------------------------------------------------------------
