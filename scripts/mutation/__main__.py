@@ -16,12 +16,15 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
 
 from scripts import desk, environment
 from scripts.mutation.operators import Mistake, instrument
-from scripts.mutation.runner import KILLED, OUTCOME, TESTS_SECONDS_MAX, TOO_SLOW, UNREACHED, WORK
+from scripts.mutation.runner import KILLED, OUTCOME, PROCESSES, TESTS_SECONDS_MAX, TOO_SLOW, UNREACHED, WORK
 from scripts.mutation.switch import VARIABLE
 
 HOME = environment.VAR / "mutation"
@@ -108,19 +111,31 @@ def try_in_forks(tree: Path, mistakes: Sequence[Mistake]) -> None:
 def try_alone(tree: Path, chosen: Sequence[Mistake]) -> None:
     """What is made at import needs a process of its own: it gets tests that come by what is nearest to it."""
     tests = json.loads((HOME / "tests.json").read_text()) if chosen else []
-    for place, mistake in enumerate(chosen, start=1):
-        near = [one for one in tests if mistake.near & set(one["reached"])]
-        near.sort(key=lambda one: -len(mistake.near & set(one["reached"])) / len(one["reached"]) / (1 + one["seconds"]))
-        names, seconds = [], 0.0
-        for one in near:
-            if seconds + one["seconds"] < TESTS_SECONDS_MAX:
-                seconds += one["seconds"]
-                names.append(one["name"])
+
+    def judge(mistake: Mistake) -> str:
+        names = _nearest(mistake, tests)
         if names:
             run(tree, {"mistake": mistake.key}, names, {VARIABLE: str(mistake.number)}, seconds=ALONE_SECONDS_MAX)
             if outcomes()[mistake.key][0] == UNREACHED:  # it did not even come to the tests, or never ended
                 note(mistake.key, KILLED)
-        print(f"alone: {place} of {len(chosen)}, {outcomes()[mistake.key][0]}: {mistake.before}", flush=True)
+        return f"{outcomes()[mistake.key][0]}: {mistake.path} line {mistake.line}"
+
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        for place, said in enumerate(pool.map(judge, chosen), start=1):
+            print(f"alone {place} of {len(chosen)}, {said}", flush=True)
+
+
+def _nearest(mistake: Mistake, tests: Sequence[dict[str, Any]]) -> list[str]:
+    def nearness(one: dict[str, Any]) -> float:
+        reached, seconds = set(one["reached"]), float(one["seconds"])
+        return len(mistake.near & reached) / len(reached) / (1 + seconds)
+
+    names, seconds = [], 0.0
+    for one in sorted((one for one in tests if mistake.near & set(one["reached"])), key=nearness, reverse=True):
+        if seconds + one["seconds"] < TESTS_SECONDS_MAX:
+            seconds += one["seconds"]
+            names.append(one["name"])
+    return names
 
 
 def note(key: str, verdict: str) -> None:
@@ -131,14 +146,17 @@ def note(key: str, verdict: str) -> None:
 def run(
     tree: Path, work: Mapping[str, object], tests: Sequence[str], variables: Mapping[str, str], *, seconds: float | None
 ) -> None:
-    (HOME / "work.json").write_text(json.dumps(work))
+    with NamedTemporaryFile("w", dir=HOME, prefix="work-", suffix=".json", delete=False) as file:
+        json.dump(work, file)
     inherited = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "DESK_VAR"}}
-    own = {WORK: str(HOME / "work.json"), OUTCOME: str(HOME / "outcome.jsonl"), **variables}
+    own = {WORK: file.name, OUTCOME: str(HOME / "outcome.jsonl"), **variables}
     command = [sys.executable, *PYTEST, *PLUGIN, *tests]
     try:
         subprocess.run(command, cwd=tree, env=inherited | own, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         print("it did not end")
+    finally:
+        Path(file.name).unlink()
 
 
 def by_file(verdicts: Sequence[Verdict]) -> dict[str, list[Verdict]]:
