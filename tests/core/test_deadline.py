@@ -14,6 +14,7 @@ from core import db
 from core.db import deadline, remaining_ms, statement_timeout_ms
 from core.errors import DeadlineExceeded
 from core.models import KillSwitch
+from tests.core import link
 from tests.database import Clone
 
 
@@ -88,6 +89,18 @@ def test_a_spent_deadline_asks_the_server_nothing(committed_db: Clone) -> None:
         KillSwitch.objects.create(scope="too late")
     assert caught.value.status == 503
     assert not KillSwitch.objects.exists()
+
+
+def test_a_link_so_slow_that_the_limit_is_all_there_is_time_for(committed_db: Clone) -> None:
+    with link.cuttable() as proxy:
+        sql("SELECT 1")
+        proxy.delay_seconds = 0.1
+        with deadline(0.3), pytest.raises(DeadlineExceeded):
+            KillSwitch.objects.create(scope="too late")
+        proxy.delay_seconds = 0.0
+        assert not KillSwitch.objects.exists()
+        KillSwitch.objects.create(scope="in time")
+    assert KillSwitch.objects.count() == 1
 
 
 def test_a_distant_deadline_costs_nothing(committed_db: Clone) -> None:
