@@ -21,7 +21,7 @@ POOL_SECONDS = 2.0  # how long one waits for a connection
 SHORT_DEADLINE = {"REQUEST_DEADLINE_SECONDS": "8"}
 #: Six times there and back, as a transfer needs, is more than it has.
 LATE_SECONDS = 0.9
-ROUND_TRIPS_LATE = 4  # a limit, a statement that is prepared and carried out, ROLLBACK
+ROUND_TRIPS_LATE = 3  # a statement that is prepared and carried out, ROLLBACK
 WAITING = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 
