@@ -10,12 +10,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import InternalError, close_old_connections, connection, transaction
+from django.db import InternalError, NotSupportedError, ProgrammingError, close_old_connections, connection, transaction
 
 from bench.load import processes
 from bench.load.pair import Pair
 from bench.load.systems import Server
-from core.db import retry_on_conflict, sqlstate
+from core.db import Fault, classify, retry_on_conflict, sqlstate
 from core.errors import DatabaseUnavailable
 from core.postgres.base import DatabaseWrapper
 from scripts import embedded_postgres, environment
@@ -29,6 +29,7 @@ def pair() -> Iterator[Pair]:
     places = [environment.VAR / f"test-{name}-{os.getpid()}" for name in ("one", "two")]
     primary = Server(places[0])
     primary.execute("CREATE TABLE note (name text PRIMARY KEY)")
+    primary.execute("CREATE UNLOGGED TABLE draft (name text)")
     try:
         with Pair.of(primary, places[1]) as made:
             yield made
@@ -77,6 +78,17 @@ def is_at(server: Server) -> bool:
     return host == str(server.hold.cluster.sockets)
 
 
+@contextmanager
+def session_at(server: Server) -> Iterator[None]:
+    """Django's connection goes to this server, whatever that is."""
+    connection.close()
+    settings, kept = connection.settings_dict, dict(connection.settings_dict)
+    settings |= settings_of(server.url(SUPERUSER))
+    yield
+    connection.close()
+    settings |= kept
+
+
 def make_read_only(server: Server) -> None:
     server.execute("ALTER SYSTEM SET default_transaction_read_only = on")
     server.execute("SELECT pg_reload_conf()")
@@ -107,6 +119,13 @@ def test_hosts_with_ports_are_each_tried() -> None:
 
 def test_it_goes_where_writes_are_taken(knows_both: Pair) -> None:
     first, second = knows_both.primary, knows_both.standby
+    with session_at(second), connection.cursor() as cursor:  # a table without a log is not there on a standby
+        with pytest.raises(NotSupportedError) as missing:
+            cursor.execute("SELECT FROM draft")
+        assert (sqlstate(missing.value), classify(missing.value)) == ("0A000", Fault.READ_ONLY)
+        with pytest.raises(ProgrammingError) as mistaken:
+            cursor.execute("SELECT FROM nothing_of_this_name")
+        assert classify(mistaken.value) is Fault.OTHER
     with pooled():
         take("from a pool")
         assert is_at(first)

@@ -12,7 +12,15 @@ from typing import Any
 import psycopg
 import psycopg_pool
 import pytest
-from django.db import DatabaseError, IntegrityError, InternalError, OperationalError, connection, transaction
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    connection,
+    transaction,
+)
 from structlog.testing import capture_logs
 
 from bench.faults.proxy import Proxy, When, fatal
@@ -73,6 +81,8 @@ def caused(error: DatabaseError, cause: psycopg.Error) -> DatabaseError:
         (caused(OperationalError(), psycopg.errors.DiskFull()), Fault.NO_ROOM, DatabaseUnavailable),
         (caused(OperationalError(), psycopg.errors.OutOfMemory()), Fault.NO_ROOM, DatabaseUnavailable),
         (caused(OperationalError(), psycopg.errors.TooManyConnections()), Fault.NO_ROOM, DatabaseUnavailable),
+        (caused(NotSupportedError(), psycopg.errors.FeatureNotSupported()), Fault.OTHER, Internal),
+        (caused(InternalError(), psycopg.InternalError("two answers")), Fault.LINK_LOST, DatabaseUnavailable),
         (caused(IntegrityError(), psycopg.errors.CheckViolation()), Fault.OTHER, Internal),
         (DatabaseError(), Fault.OTHER, Internal),
     ],
