@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,9 +85,15 @@ def test_the_orm_and_the_prepared_statements_keep_it_too(committed_db: Clone) ->
     assert KillSwitch.objects.count() == 1
 
 
-def test_a_spent_deadline_asks_the_server_nothing(committed_db: Clone) -> None:
-    with deadline(0), pytest.raises(DeadlineExceeded) as caught:
-        KillSwitch.objects.create(scope="too late")
+def test_a_spent_deadline_asks_the_server_nothing(committed_db: Clone, tmp_path: Path) -> None:
+    sql("SELECT 1")
+    wire, said = connection.connection.pgconn, tmp_path / "said"
+    with said.open("w") as file, deadline(0):
+        wire.trace(file.fileno())
+        with pytest.raises(DeadlineExceeded) as caught:
+            KillSwitch.objects.create(scope="too late")
+        wire.untrace()
+    assert said.read_text() == ""
     assert caught.value.status == 503
     assert not KillSwitch.objects.exists()
 

@@ -92,6 +92,13 @@ def test_every_fault_is_told_apart(error: DatabaseError, fault: Fault, refusal: 
     assert type(db.refusal_for(error)) is refusal
 
 
+def test_what_the_server_said_is_read_from_its_error_and_from_djangos() -> None:
+    deadlock = psycopg.errors.DeadlockDetected()
+    assert db.sqlstate(deadlock) == db.sqlstate(caused(OperationalError(), deadlock)) == "40P01"
+    assert db.sqlstate(OperationalError()) is None
+    assert db.constraint(IntegrityError()) == ""
+
+
 def sql(statement: str, *params: Any) -> Any:
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
@@ -255,6 +262,16 @@ def echo(*faults: Exception) -> tuple[Callable[[], str], list[int]]:
 
     service.answers_through_its_key = True  # type: ignore[attr-defined]
     return retry_on_conflict(service), attempts
+
+
+def test_between_two_attempts_the_wait_is_waited(switches: None) -> None:
+    conflicts = [caused(OperationalError(), psycopg.errors.DeadlockDetected()) for _ in range(3)]
+    service, attempts = echo(*conflicts)
+    started = time.monotonic()
+    with capture_logs() as logs:
+        assert service() == "done"
+    assert len(attempts) == 4
+    assert time.monotonic() - started >= (sum(log["wait_ms"] for log in logs) - len(logs)) / 1000
 
 
 def lost() -> CommitOutcomeUnknown:
