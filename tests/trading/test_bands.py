@@ -300,6 +300,13 @@ def room(watched: Account, symbol: str, prices: dict[str, Price], *, fall: bool)
             "0.94",
         ),
         (
+            account(holding("EURUSD", BUY, "0.5"), holding("EURUSD", SELL, "1"), funds="10000", held="4000"),
+            "EURUSD",
+            False,
+            "0.94",
+        ),
+        (account(holding("EURGBP", BUY, "1", "0.8"), funds="-5000", held="4000"), "EURGBP", True, "0.8"),
+        (
             account(holding("EURUSD", BUY, "1", "1.3"), holding("EURUSD", BUY, "2", "1.1"), funds="0", held="4000"),
             "EURUSD",
             True,
@@ -441,12 +448,22 @@ def test_no_price_fits_the_bands_of_an_account_that_is_touched_already(watched: 
     assert not any(band.holds(price) for band in bands.values() for price in anywhere)
 
 
-def test_the_bands_end_where_the_floor_is_reached() -> None:
-    """A cent is what a single profit's rounding may hide, so two cents above the floor there is a band again."""
-    at_the_floor = account(holding("EURUSD", BUY, "1"), funds="2010", held="4000")
-    above = replace(at_the_floor, funds=Decimal("2010.02"))
-    assert not at_the_floor.bands(MARKET)["EURUSD"].holds(MARKET["EURUSD"])
-    assert above.bands(MARKET)["EURUSD"].holds(MARKET["EURUSD"])
+@pytest.mark.parametrize("sizes", [["1"], ["0.5", "0.5"]])
+def test_the_bands_end_where_the_floor_is_reached(sizes: list[str]) -> None:
+    """Half a cent is what one profit's rounding may hide, and half a cent is kept for the arithmetic."""
+    hidden = Decimal("0.005") * (len(sizes) + 1)
+    at_the_floor = account(*(holding("EURUSD", BUY, size) for size in sizes), funds="2010", held="4000")
+    for funds, is_watched in [(0, False), (hidden - Decimal("0.005"), False), (hidden, True), (Decimal("0.02"), True)]:
+        watched = replace(at_the_floor, funds=at_the_floor.funds + funds)
+        assert watched.bands(MARKET)["EURUSD"].holds(MARKET["EURUSD"]) is is_watched, funds
+
+
+def test_the_bands_end_where_recovery_is_reached() -> None:
+    """Up to the spread, which may be nothing at the next moment."""
+    called = account(holding("EURUSD", BUY, "1"), funds="4000", held="4000", ceiling=100)
+    for funds, is_watched in [("0", False), ("-0.005", False), ("-0.01", True), ("-0.02", True)]:
+        watched = replace(called, funds=called.funds + Decimal(funds))
+        assert watched.bands(MARKET)["EURUSD"].holds(MARKET["EURUSD"]) is is_watched, funds
 
 
 def test_bands_do_not_depend_on_the_callers_decimal_context() -> None:

@@ -464,10 +464,12 @@ def test_largest_volume_is_free_margin_over_margin_per_lot_floored_to_the_step()
 def test_largest_volume_may_take_the_last_cent() -> None:
     assert largest("1279.00") == 1
     assert largest("1278.99") == Decimal("0.99")
+    assert largest("12.79") == Decimal("0.01")
 
 
 def test_largest_volume_stops_at_the_instruments_maximum() -> None:
     assert largest("1000000") == 50
+    assert largest("1000000", low="50") == 50
 
 
 def test_largest_volume_is_nothing_when_the_smallest_does_not_fit() -> None:
