@@ -45,7 +45,7 @@ def run(command: list[str], *, supervisor: int | None, grace: float) -> int:
         signal.signal(number, lambda _number, _frame: None)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     # Its own group, so that a stubborn command's children can be killed with it. One thread, so forking is safe.
-    child = subprocess.Popen(command, start_new_session=True, preexec_fn=_die_with_parent)  # noqa: PLW1509
+    child = subprocess.Popen(command, start_new_session=True, preexec_fn=die_with_parent)  # noqa: PLW1509
     try:
         return _watch(child, reader, supervisor=supervisor, grace=grace)
     finally:
@@ -107,8 +107,8 @@ def _end_group(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def _die_with_parent() -> None:
-    """Runs in the child before it becomes the command: Linux then sends it SIGTERM if the leash itself is killed."""
+def die_with_parent() -> None:
+    """For a child that was just forked: Linux then sends it SIGTERM when its parent is gone, however it went."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 

@@ -150,7 +150,8 @@ def run(
         json.dump(work, file)
     inherited = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "DESK_VAR"}}
     own = {WORK: file.name, OUTCOME: str(HOME / "outcome.jsonl"), **variables}
-    command = [sys.executable, *PYTEST, *PLUGIN, *tests]
+    leash = [sys.executable, "-m", "scripts.leash", "--supervisor", str(os.getpid()), "--"]
+    command = [*leash, sys.executable, *PYTEST, *PLUGIN, *tests]
     try:
         subprocess.run(command, cwd=tree, env=inherited | own, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:

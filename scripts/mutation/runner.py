@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.leash import die_with_parent
 from scripts.mutation import switch
 
 #: Where the work is described, and where its outcome goes, a line per mistake.
@@ -217,6 +218,7 @@ def _forked(work: Callable[[], int]) -> int:
     status = 1
     try:
         os.setsid()
+        die_with_parent()
         nowhere = os.open(os.devnull, os.O_RDWR)
         for descriptor in (1, 2):
             os.dup2(nowhere, descriptor)
