@@ -99,7 +99,7 @@ failover: venv-dev ## Lose the primary under load, let its standby take over, an
 mutants: venv-dev ## Take each safeguard out of a copy, and show the test that fails without it (NAMES="retry lock")
 	@$(PYTHON) -m scripts.mutants $(NAMES)
 
-mutation: venv-dev ## How many small mistakes in the code that moves money some test notices; hours (FILES=core/db.py AGAIN=1)
+mutation: venv-dev ## How many small mistakes in the code that moves money some test notices; an hour or two (FILES=core/db.py AGAIN=1)
 	@$(PYTHON) -m scripts.mutation $(FILES) $(if $(AGAIN),--again)
 
 bench-back-office: venv-dev ## Whether each page of the back office answers in 300 ms on 3,000,000 entries (ONLY=orders)

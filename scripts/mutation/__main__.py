@@ -179,6 +179,7 @@ def told(verdicts: Sequence[Verdict]) -> str:
         "`make mutation` writes small mistakes (`<` for `<=`, plus for minus, a line left out, a lock not taken,",
         "another operator in a statement) into a copy of the code that moves money, one at a time, and runs the tests",
         f"that come by until one fails, for {TESTS_SECONDS_MAX:.0f} seconds at most. It wrote this page.",
+        "Assertions are left as they are, and what is like them: how a class is laid out, that two lists are as long.",
         "",
         "| file | mistakes | noticed | of them by never ending | not noticed | score |",
         "| --- | --- | --- | --- | --- | --- |",
