@@ -55,19 +55,23 @@ POWERS = (
 
 @pytest.fixture
 def installation(committed_db: Clone) -> Iterator[psycopg.Connection]:
-    """The desk's own log-in to a database with history in it, where nothing has changed in the end."""
+    """
+    The desk's own log-in to a database with history in it, where nothing has changed in the end.
+
+    It goes past whoever lends sessions: a lender logs in as whom it likes.
+    """
     client = make_client(margin=Decimal("1000.00"))
     prices.open_market()
     assert place(client, symbol="EURUSD", side="BUY", volume="0.10").status_code == 201
     with transaction.atomic():
         audit.record("tests.row.written", actor=Actor.system(), owner=client.user.pk, subject=client.cash)
     connection.close()
-    with psycopg.connect(committed_db.url, autocommit=True) as superuser:
+    with psycopg.connect(committed_db.direct_url, autocommit=True) as superuser:
         # Rights on a database are not copied with it.
         superuser.execute(f"REVOKE TEMPORARY ON DATABASE {committed_db.name} FROM PUBLIC")
         before = fingerprints(superuser)
         assert {"wallets_entry", "wallets_ledgertransaction", "trading_deal", "core_auditevent"} <= before.keys()
-        with psycopg.connect(committed_db.desks_url, autocommit=True) as desk:
+        with psycopg.connect(database.with_user(committed_db.direct_url, RUNTIME), autocommit=True) as desk:
             yield desk
         assert fingerprints(superuser) == before
 
@@ -181,7 +185,7 @@ def test_the_desk_starts_with_the_options_that_it_cannot_send(installation: psyc
 
 
 def test_who_reads_sees_no_secrets_and_writes_nothing(installation: psycopg.Connection, committed_db: Clone) -> None:
-    with closing(psycopg.connect(database.with_user(committed_db.url, READER), autocommit=True)) as reader:
+    with closing(psycopg.connect(database.with_user(committed_db.direct_url, READER), autocommit=True)) as reader:
         assert reader.execute("SELECT count(*) > 0 FROM wallets_entry").fetchone() == (True,)
         assert reader.execute("SELECT count(email) > 0 FROM accounts_user").fetchone() == (True,)
         assert reader.execute("SHOW transaction_read_only").fetchone() == ("on",)
