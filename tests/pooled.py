@@ -29,13 +29,14 @@ INSTALLATION = environment.ROOT / "deploy" / "pgbouncer.ini"
 ROLE = "desk_pooled"
 START_SECONDS_MAX = 10.0
 
-ITS_OWN_ROLE = "who lends sessions here logs in as a superuser, and not as the desk"
+OTHER_ROLE = "who lends sessions here logs in as a superuser, and not as the desk"
 
 #: What there is no promise for when sessions are lent, and why; tests by file, or by file and name.
 NEEDS_A_SESSION = {
+    "tests/back_office/test_alerts_raising.py::test_the_horizon_is_no_younger_than_the_oldest_transaction": OTHER_ROLE,
     "tests/core/test_connection.py::test_one_plan_serves_whatever_the_values_are": "nothing is prepared by name",
-    "tests/config/test_database_roles.py::test_only_the_owner_gives_rights": ITS_OWN_ROLE,
-    "tests/config/test_database_roles.py::test_an_installation_whose_desk_may_rewrite_history_is_warned": ITS_OWN_ROLE,
+    "tests/config/test_database_roles.py::test_only_the_owner_gives_rights": OTHER_ROLE,
+    "tests/config/test_database_roles.py::test_an_installation_whose_desk_may_rewrite_history_is_warned": OTHER_ROLE,
     "tests/core/test_migrate.py": "migrations go past PgBouncer, which passes on no options of a session's start",
 }
 

@@ -94,7 +94,7 @@ def are_as_if_new(lent: Lent) -> None:
         for _ in range(SESSIONS):
             session = stack.enter_context(lent.session())
             assert session.execute(ask, [names]).fetchall() == wanted
-            for left in ("pg_prepared_statements", "pg_locks WHERE locktype = 'advisory'"):
+            for left in ("pg_prepared_statements", "pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"):
                 assert session.execute(f"SELECT FROM {left}").rowcount == 0
             sessions.add(session.execute("SELECT pg_backend_pid()").fetchone())
     assert len(sessions) == SESSIONS

@@ -69,12 +69,7 @@ class Hand:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1)
-        self.pid = self._pool.submit(self._connect).result()
-
-    def _connect(self) -> int:
-        connection.ensure_connection()
-        pid: int = connection.connection.info.backend_pid
-        return pid
+        self._pool.submit(connection.ensure_connection).result()
 
     def begin(self, act: Callable[[], Outcome], halt: Halt | None = None) -> Future[Outcome]:
         return self._pool.submit(self._run, act, halt)
@@ -135,7 +130,7 @@ def interleave(
     try:
         _until(lambda: halt.reached.is_set() or one.done())
         other = hands[1].begin(second)
-        _until(lambda: other.done() or hands[0].pid in _blockers(hands[1].pid))
+        _until(lambda: other.done() or _somebody_waits())
         has_waited = not other.done()
     finally:
         halt.go.set()
@@ -149,11 +144,13 @@ def _until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.0005)
 
 
-def _blockers(pid: int) -> list[int]:
+def _somebody_waits() -> bool:
+    """The second for the first: there is nobody else."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_blocking_pids(%s)", [pid])
-        (pids,) = cursor.fetchone() or ([],)
-    return list(pids)
+        cursor.execute(
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
+        )
+        return bool(cursor.rowcount)
 
 
 # --- What they leave behind -----------------------------------------------------------------------------------------
