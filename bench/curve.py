@@ -22,6 +22,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from bench.compare.charts import Bar, Row, picture
 from bench.load import figures, front_door, generator, systems
 from bench.load.front_door import Limits
 from bench.load.generator import Load
@@ -135,7 +136,30 @@ def keep(chosen: argparse.Namespace, server: Server, points: Sequence[dict[str, 
     path = folder / f"{today}-curve.json"
     document = {"asked": vars(chosen), "database": server.settings(), "points": list(points)}
     path.write_text(json.dumps(document, indent=1) + "\n")
-    print(f"\n{path.relative_to(environment.ROOT)}")
+    drawn = environment.ROOT / "docs" / "bench" if whole else folder
+    for name, text in pictures(points, rate=chosen.rate).items():
+        (drawn / f"{name}.svg").write_text(text)
+    print(f"\n{path.relative_to(environment.ROOT)}, {drawn.relative_to(environment.ROOT)}/curve*.svg")
+
+
+def pictures(points: Sequence[dict[str, Any]], *, rate: float) -> dict[str, str]:
+    """The curve as SVG, by name: how much is done at most, and how long a request takes where there is room."""
+    rates, waits = [], []
+    for point in points:
+        is_of_wallets = point["connections"] == CONNECTIONS_BY_WALLETS and point["wallets"] != 2 * MEMBERS
+        count, what = (point["wallets"], "wallets") if is_of_wallets else (point["connections"], "connections")
+        label, steady = f"{count:,} {what}", point["steady"]
+        rates.append(Row(label, [Bar(point["full"]["per_second"], "own")]))
+        waits.append(Row(label, [Bar(steady["p50_ms"], "own"), Bar(steady["p99_ms"], "own-slow")]))
+    which = f"connections with {2 * MEMBERS:,} wallets, wallets with {CONNECTIONS_BY_WALLETS:,} connections"
+    return {
+        "curve-rate": picture("Transfers per second, at most", which, rates),
+        "curve-latency": picture(
+            f"How long a transfer takes at {rate:g} a second, in milliseconds",
+            f"above: half take less; below: 99 of 100 do; {which}",
+            waits,
+        ),
+    }
 
 
 if __name__ == "__main__":

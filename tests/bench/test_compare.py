@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from bench import curve
 from bench.compare import charts, verdict
 from bench.load.scripts import OpenAndClose, post
 
@@ -80,6 +81,20 @@ def test_bars_are_as_long_as_their_values_and_whiskers_span_the_rounds() -> None
     (whisker,) = (path for path in picture.iter(f"{SVG}path"))
     left, right = (float(part.split()[0]) for part in whisker.get("d", "").replace("M", "").split("H"))
     assert right - left == pytest.approx(0.4 * float(long.get("width", 0)), abs=0.2)
+
+
+def test_a_curve_names_what_grows_from_point_to_point() -> None:
+    sizes = [(100, 66_000), (1_000, 66_000), (33_000, 66_000), (1_000, 33_000), (1_000, 3_300_000)]
+    points = [
+        {"connections": one, "wallets": other, "steady": {"p50_ms": 5.0, "p99_ms": 20.0}, "full": figures(500)}
+        for one, other in sizes
+    ]
+    drawn = curve.pictures(points, rate=300)
+    assert list(drawn) == ["curve-rate", "curve-latency"]
+    for text in drawn.values():
+        said = [found.text for found in ET.fromstring(text).iter(f"{SVG}text")]
+        grows = ["100 connections", "1,000 connections", "33,000 connections", "33,000 wallets", "3,300,000 wallets"]
+        assert [one for one in said if one in grows] == grows
 
 
 def test_a_position_that_was_closed_is_followed_by_another() -> None:

@@ -453,7 +453,12 @@ def test_the_bands_end_where_the_floor_is_reached(sizes: list[str]) -> None:
     """Half a cent is what one profit's rounding may hide, and half a cent is kept for the arithmetic."""
     hidden = Decimal("0.005") * (len(sizes) + 1)
     at_the_floor = account(*(holding("EURUSD", BUY, size) for size in sizes), funds="2010", held="4000")
-    for funds, is_watched in [(0, False), (hidden - Decimal("0.005"), False), (hidden, True), (Decimal("0.02"), True)]:
+    for funds, is_watched in [
+        (Decimal(0), False),
+        (hidden - Decimal("0.005"), False),
+        (hidden, True),
+        (Decimal("0.02"), True),
+    ]:
         watched = replace(at_the_floor, funds=at_the_floor.funds + funds)
         assert watched.bands(MARKET)["EURUSD"].holds(MARKET["EURUSD"]) is is_watched, funds
 
