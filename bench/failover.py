@@ -109,13 +109,7 @@ def the_primary_is_lost(stage: Stage, pair: Pair) -> list[Check]:
     """kill -9 of the primary; a commit waits for the standby (synchronous)."""
     pair.answer_for(both=True)
     crowd, lost_at, promoted_at = lose(stage, pair)
-    lost = receipts_gone(stage, crowd)
-    checks = [
-        Check("receipts that are gone", "0", str(lost), lost == 0),
-        *gaps(stage, crowd, lost_at, promoted_at),
-        *settled(stage, crowd),
-        the_old_one_is_back(pair),
-    ]
+    checks = [*nothing_is_gone(stage, crowd, lost_at, promoted_at), the_old_one_is_back(pair)]
     pair.let_it_follow()
     return checks
 
@@ -127,12 +121,7 @@ def it_is_switched_over(stage: Stage, pair: Pair) -> list[Check]:
         pair.primary.stop()
         promoted_at = promote(stage, pair)
         time.sleep(stage.calm_seconds)
-    lost = receipts_gone(stage, crowd)
-    checks = [
-        Check("receipts that are gone", "0", str(lost), lost == 0),
-        *gaps(stage, crowd, stopped_at, promoted_at),
-        *settled(stage, crowd),
-    ]
+    checks = nothing_is_gone(stage, crowd, stopped_at, promoted_at)
     pair.let_it_follow()
     return checks
 
@@ -199,6 +188,16 @@ def receipts_gone(stage: Stage, crowd: Crowd) -> int:
     """How many transfers that a client has a receipt for are not to be found."""
     receipts = {json.loads(intent.answer.body)["id"] for intent in crowd.intents if intent.answer is not None}
     return len(receipts - {found for (found,) in stage.ask("SELECT id::text FROM wallets_transfer")})
+
+
+def nothing_is_gone(stage: Stage, crowd: Crowd, lost_at: float, promoted_at: float) -> list[Check]:
+    """What must hold where commits wait for the standby."""
+    lost = receipts_gone(stage, crowd)
+    return [
+        Check("receipts that are gone", "0", str(lost), lost == 0),
+        *gaps(stage, crowd, lost_at, promoted_at),
+        *settled(stage, crowd),
+    ]
 
 
 def gaps(stage: Stage, crowd: Crowd, lost_at: float, promoted_at: float) -> list[Check]:

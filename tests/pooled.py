@@ -20,6 +20,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from bench.load import processes
 from scripts import environment
 from scripts.embedded_postgres import SUPERUSER, Cluster
 from scripts.pgbouncer import PGBOUNCER
@@ -71,21 +72,10 @@ class Pooler:
             pooler = cls(Path(scratch))
             pooler._write(cluster, size)
             command = [sys.executable, "-m", "scripts.leash", "--", program, str(pooler.configuration)]
-            with pooler.log.open("wb") as log:
-                leash = subprocess.Popen(
-                    command,
-                    env=os.environ | PGBOUNCER.environment | {"DESK_SUPERVISOR": str(os.getpid())},
-                    cwd=environment.ROOT,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            try:
+            settings = PGBOUNCER.environment | {"DESK_SUPERVISOR": str(os.getpid())}
+            with processes.running(command, settings, pooler.log) as leash:
                 pooler._wait_until_it_lends(leash)
                 yield pooler
-            finally:
-                leash.terminate()
-                leash.wait()
 
     @property
     def configuration(self) -> Path:
