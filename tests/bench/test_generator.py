@@ -12,7 +12,7 @@ import pytest
 
 from bench.load import figures, generator
 from bench.load.generator import BROKEN, Load, Shots
-from bench.load.scripts import Repeat, post
+from bench.load.scripts import InTurn, Repeat, post
 
 ANSWER = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -98,6 +98,14 @@ def test_without_a_period_each_answer_brings_the_next_request() -> None:
         shots = generator.fire(Load("127.0.0.1", server.port, seconds=1.0, processes=1), scripts(4))
     assert len(shots.due) > 400
     assert set(shots.statuses) == {201}
+
+
+def test_behind_one_connection_everybody_has_their_turn() -> None:
+    with serving(Server()) as server:
+        shots = generator.fire(Load("127.0.0.1", server.port, seconds=0.5, processes=1), [InTurn(scripts(3))])
+    told = [next(token for token in (b"token-0", b"token-1", b"token-2") if token in said) for said in server.requests]
+    assert len(shots.due) == len(told) > 6
+    assert told[:6] == [b"token-0", b"token-1", b"token-2"] * 2
 
 
 def test_a_connection_that_breaks_is_an_error_and_is_made_again() -> None:
