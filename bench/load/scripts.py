@@ -66,7 +66,11 @@ class Read:
 
 @dataclass(slots=True)
 class InTurn:
-    """Many clients behind one connection, one after the other: everybody's rows, and no more requests at once."""
+    """
+    Many clients behind one connection, one after the other: everybody's rows, and no more requests at once.
+
+    For scripts whose next request does not depend on their last answer; none is passed on.
+    """
 
     scripts: Sequence[Script]
     turn: int = -1
