@@ -4,9 +4,9 @@ What more connections cost, and what more wallets cost: throughput and p99 along
     python -m bench.curve [--seconds 20] [--connections 100,1000,10000,33000] [--wallets 33000,330000,3300000]
 
 Each point is a fresh desk behind the front door. Latency is measured at one rate for all, spread over all connections;
-throughput with a handful of connections that never wait while all others stay open. More wallets are more clients with
-an empty wallet each: rows that every look-up has to find its way past. Their database is made once and kept. The
-results go to `bench/results`.
+throughput with always so many requests under way that there is work, from all connections in turn. More wallets are
+more clients with an empty wallet each: rows that every look-up has to find its way past. Their database is made once
+and kept. The results go to `bench/results`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -26,9 +24,8 @@ from bench.compare.charts import Bar, Row, picture
 from bench.load import figures, front_door, generator, systems
 from bench.load.front_door import Limits
 from bench.load.generator import Load
-from bench.load.scripts import Script
 from bench.load.systems import Server
-from bench.promise import EAGER, raise_descriptors
+from bench.promise import AT_ONCE, raise_descriptors
 from scripts import environment
 
 CONNECTIONS, WALLETS = (100, 1_000, 10_000, 33_000), (33_000, 330_000, 3_300_000)
@@ -37,8 +34,6 @@ CONNECTIONS_BY_WALLETS = 1_000
 MEMBERS, MEMBERS_BY_WALLETS = 33_000, 16_500
 SECONDS, RATE = 20.0, 300.0
 WARM_UP_SECONDS, AFTER_SECONDS = 5.0, 2.0
-#: What those who wait ask meanwhile, all together: they are open, and not asleep.
-BACKGROUND_RATE = 20.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,34 +73,17 @@ def measure(server: Server, chosen: argparse.Namespace, connections: int, *, mem
     scripts = everybody[::stride][:connections]
     with front_door.open_to(server, template, log=log, limits=Limits(clients=connections)) as door:
         load = Load("127.0.0.1", door.port, seconds=chosen.seconds)
-        generator.fire(replace(load, seconds=WARM_UP_SECONDS), scripts[:EAGER])
+        eager = replace(load, at_once=AT_ONCE)
+        generator.fire(replace(eager, seconds=WARM_UP_SECONDS), scripts)
         steady = generator.fire(replace(load, period=connections / chosen.rate), scripts)
-        full = _eager(load, scripts)
+        full = generator.fire(eager, scripts)
     return {
         "connections": connections,
         "wallets": wallets,
         "database_bytes": size,
         "steady": figures.summary(steady, chosen.seconds, after=AFTER_SECONDS),
-        "full": full,
+        "full": figures.summary(full, chosen.seconds, after=AFTER_SECONDS),
     }
-
-
-def _eager(load: Load, scripts: Sequence[Script]) -> dict[str, Any]:
-    """What a few that never wait get done while all others are connected, and ask now and then."""
-    others = scripts[EAGER:]
-    if not others:
-        return figures.summary(generator.fire(load, scripts), load.seconds, after=AFTER_SECONDS)
-    began = threading.Event()
-    with ThreadPoolExecutor(1) as pool:
-        slow = replace(load, seconds=load.seconds + WARM_UP_SECONDS, period=len(others) / BACKGROUND_RATE)
-        going = pool.submit(generator.fire, slow, others, on_start=began.set)
-        while not began.wait(1.0):
-            if going.done():
-                going.result()
-        full = figures.summary(generator.fire(load, scripts[:EAGER]), load.seconds, after=AFTER_SECONDS)
-        beside = figures.summary(going.result(), slow.seconds)
-    full["errors"] = {**full["errors"], **{f"beside: {name}": n for name, n in beside["errors"].items()}}
-    return full
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
@@ -62,22 +61,6 @@ class Read:
 
     def next(self, status: int, body: bytes) -> tuple[int, bytes]:
         return self.kind, self.request
-
-
-@dataclass(slots=True)
-class InTurn:
-    """
-    Many clients behind one connection, one after the other: everybody's rows, and no more requests at once.
-
-    For scripts whose next request does not depend on their last answer; none is passed on.
-    """
-
-    scripts: Sequence[Script]
-    turn: int = -1
-
-    def next(self, status: int, body: bytes) -> tuple[int, bytes]:
-        self.turn = (self.turn + 1) % len(self.scripts)
-        return self.scripts[self.turn].next(0, b"")
 
 
 @dataclass(slots=True)

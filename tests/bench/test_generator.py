@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ import pytest
 
 from bench.load import figures, generator
 from bench.load.generator import BROKEN, Load, Shots
-from bench.load.scripts import InTurn, Repeat, post
+from bench.load.scripts import Repeat, post
 
 ANSWER = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -100,12 +101,17 @@ def test_without_a_period_each_answer_brings_the_next_request() -> None:
     assert set(shots.statuses) == {201}
 
 
-def test_behind_one_connection_everybody_has_their_turn() -> None:
+def test_all_connections_take_turns_and_only_so_many_ask_at_once() -> None:
     with serving(Server()) as server:
-        shots = generator.fire(Load("127.0.0.1", server.port, seconds=0.5, processes=1), [InTurn(scripts(3))])
-    told = [next(token for token in (b"token-0", b"token-1", b"token-2") if token in said) for said in server.requests]
-    assert len(shots.due) == len(told) > 6
-    assert told[:6] == [b"token-0", b"token-1", b"token-2"] * 2
+        asked = Load("127.0.0.1", server.port, seconds=0.5, at_once=2, processes=1)
+        shots = generator.fire(asked, scripts(5))
+    told = [re.search(rb"token-\d", said)[0] for said in server.requests]  # type: ignore[index]  # each has one
+    assert len(shots.due) == len(told) > 20
+    assert len(set(told)) == 5
+    assert min(map(told.count, set(told))) > len(told) / 10  # a turn each, as fast as they are answered
+    begun = sorted((due, due + took) for due, took in zip(shots.due, shots.took, strict=True))
+    moments = [due for due, _ in begun[len(begun) // 2 :][:50]]
+    assert max(sum(due <= moment < end for due, end in begun) for moment in moments) == 2
 
 
 def test_a_connection_that_breaks_is_an_error_and_is_made_again() -> None:
