@@ -108,8 +108,8 @@ bench-back-office: venv-dev ## Whether each page of the back office answers in 3
 bench-cost: venv-dev ## What one request costs in one process: Python calls, statements, processor time
 	@$(PYTHON) -m bench.cost
 
-bench-33k: venv-dev ## 33,000 connections for five minutes, then twice what the desk can do (MINUTES=5 MEMBERS=33000 THREADS=4)
-	@$(PYTHON) -m bench.promise $(MINUTES:%=--minutes=%) $(MEMBERS:%=--members=%) $(THREADS:%=--threads=%)
+bench-33k: venv-dev ## 33,000 connections for five minutes, then twice what the desk can do (MINUTES=5 MEMBERS=33000 ROUNDS=5 THREADS=4)
+	@$(PYTHON) -m bench.promise $(MINUTES:%=--minutes=%) $(MEMBERS:%=--members=%) $(ROUNDS:%=--rounds=%) $(THREADS:%=--threads=%)
 
 bench-curve: venv-dev ## What more connections and more wallets cost (CONNECTIONS=100,1000 WALLETS=33000 RATE=300)
 	@$(PYTHON) -m bench.curve $(CONNECTIONS:%=--connections=%) $(WALLETS:%=--wallets=%) $(RATE:%=--rate=%)

@@ -11,7 +11,7 @@ import pytest
 from bench import charts_by_second
 from bench.load import figures
 from bench.load.generator import BROKEN, Shots
-from bench.promise import Overload, judge
+from bench.promise import Overload, gathered, judge
 
 KEPT: dict[str, Any] = {
     "members": {"requests": 600, "due": 600, "done": 600, "p99_ms": 149.9, "errors": {}, "shed": 0, "unanswered": 0},
@@ -74,6 +74,29 @@ def test_goodput_is_what_ended_while_it_lasted() -> None:
     assert found["shed"] == 60
     assert found["shed_p99_ms"] == 20.0
     assert found["errors"] == {str(BROKEN): 1}
+
+
+def test_of_all_rounds_the_medians_count_and_every_error() -> None:
+    def found(share: float, **other: Any) -> dict[str, Any]:
+        overload = {**KEPT["overload"], "goodput_of_capacity": share} | other.get("overload", {})
+        return {"overload": overload, "recovery": {**KEPT["recovery"], "seconds": 0} | other.get("recovery", {})}
+
+    rounds = [
+        found(0.99, overload={"shed": 3, "shed_p99_ms": 60.0}, recovery={"shed": 7}),
+        found(0.5, overload={"errors": {"500": 1}, "unanswered": 2, "shed_p99_ms": 55.0}),
+        found(0.92, overload={"shed_p99_ms": 51.0}, recovery={"p99_ms": 200.0, "seconds": 4}),
+        found(0.91, overload={"errors": {"500": 2, "broken": 1}}, recovery={"done": 1, "seconds": 3, "shed": 2}),
+        found(0.89, recovery={"p99_ms": 10.0, "seconds": 2, "shed": 3}),
+    ]
+    told = gathered(rounds)
+    assert told["overload"] == {
+        "goodput_of_capacity": 0.91,
+        "shed": 3,  # fewest: each round was to be an overload
+        "shed_p99_ms": 51.0,
+        "errors": {"500": 3, "broken": 1},
+        "unanswered": 2,
+    }
+    assert told["recovery"] == {"seconds": 2, "p99_ms": 149.9, "done": 100, "shed": 2}
 
 
 def test_recovery_is_over_with_the_last_bad_second() -> None:
