@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection
@@ -64,18 +64,29 @@ def select_with(model: type[Row], where: str, *, also: str = "", **params: Any) 
     if not rows:
         return None
     assert len(rows) == 1, "the condition names one row"
-    columns, (values,) = _columns(model), rows
-    own = [
-        value if column.convert is None else column.convert(value, None, connection)
-        for value, column in zip(values, columns, strict=False)  # more than columns: what comes also
-    ]
-    row = model.from_db(DEFAULT_DB_ALIAS, [column.attribute for column in columns], own)
+    return loaded(model, rows[0])
+
+
+def loaded(model: type[Row], values: Sequence[Any]) -> tuple[Row, list[Any]]:
+    """The row whose `names` a statement of the caller's has returned first, and whatever else it has returned."""
+    row = model.__new__(model)
+    row._state = state = ModelState()  # noqa: SLF001 - as Django's own constructor does
+    state.adding, state.db = False, DEFAULT_DB_ALIAS
+    facts, columns = row.__dict__, _columns(model)
+    for value, (attribute, _, _, _, convert) in zip(values, columns, strict=False):  # more than columns: what else
+        facts[attribute] = value if convert is None else convert(value, None, connection)
     return row, list(values[len(columns) :])
 
 
 @functools.cache
+def names(model: type[Model]) -> str:
+    """All columns of a model as a statement names them, whose table is `t` there."""
+    return ", ".join(f't."{column.name}"' for column in _columns(model))
+
+
+@functools.cache
 def _select_sql(model: type[Model], where: str, also: str) -> str:
-    columns = ", ".join([*(f't."{column.name}"' for column in _columns(model)), *([also] if also else [])])
+    columns = f"{names(model)}, {also}" if also else names(model)
     return f'SELECT {columns} FROM "{model._meta.db_table}" t WHERE {where}'  # noqa: S608 - our own names
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,15 +15,17 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.models import TradingAccount
 from core import rows
 from core.audit import Actor
 from core.idempotency import Answer, Claim
 from core.ids import uuid7
 from core.money import show
 from core.rows import Write
-from trading import engine, margin, selectors, sessions
+from trading import engine, margin, prices, selectors, sessions
 from trading.engine import Closing, Opening
-from trading.market import OpenPosition
+from trading.errors import PositionNotFound, TradingAccountNotFound
+from trading.market import Market, OpenPosition
 from trading.models import Deal, Order, Position
 from trading.watch import Kind, LockedAccount, touching
 from wallets import ledger
@@ -83,17 +86,55 @@ OpenedReceipt = Callable[[Posting | None, Position, UUID], Answer]
 ClosedReceipt = Callable[[Posting | None, Position, UUID, Decimal], Answer]
 
 
+# A client's account is found and its wallet locked by one statement, which also says whether prices or terms have
+# changed: these are kept, and hardly ever have to be read under the lock.
+_ACCOUNT = "accounts_tradingaccount t ON t.wallet_id = w.id"
+_BY_NUMBER = "t.number = %(number)s::varchar AND t.owner_id = %(owner)s::uuid"
+_OF_POSITION = """
+t.id = (SELECT p.account_id FROM trading_position p WHERE p.id = %(position)s::uuid AND p.owner_id = %(owner)s::uuid)
+"""
+
+
+def lock_account(owner: UUID, number: str) -> tuple[TradingAccount, LockedWallet, Market]:
+    """
+    A client's account with its wallet, which is locked, and the market.
+
+    :raises TradingAccountNotFound: if it does not exist or belongs to somebody else
+    """
+    found = _lock_account(_BY_NUMBER, number=number, owner=owner)
+    if found is None:
+        raise TradingAccountNotFound(number=number)
+    return found
+
+
 def lock_position(owner: UUID, position_id: UUID) -> tuple[Position, LockedAccount]:
     """
-    A client's position and its account: the wallet is locked first, then the row, which is read again under it.
+    A client's position and its account: the wallet is locked first, then the row, which is read under it.
 
     :raises PositionNotFound: if it does not exist or belongs to somebody else
     """
-    account, market = selectors.account_of_position(owner, position_id, timezone.now())
-    (wallet,) = ledger.lock_wallets_by_id(account.wallet_id)
+    found = _lock_account(_OF_POSITION, position=position_id, owner=owner)
+    if found is None:
+        raise PositionNotFound
+    account, wallet, market = found
     position, book = selectors.locked_position_and_book(position_id, account.id)
     position.account = account
     return position, LockedAccount(account, wallet, book, market)
+
+
+def _lock_account(where: str, **params: Any) -> tuple[TradingAccount, LockedWallet, Market] | None:
+    now = timezone.now()
+    found = ledger.lock_wallet_with(_ACCOUNT, where, also=_account_and_stamp(), **params)
+    if found is None:
+        return None
+    wallet, columns = found
+    account, stamp = rows.loaded(TradingAccount, columns)
+    return account, wallet, selectors.market(now, prices.Stamp(*stamp))
+
+
+@functools.cache
+def _account_and_stamp() -> str:
+    return f"{rows.names(TradingAccount)}, {prices.STAMP}"
 
 
 def open_position(

@@ -50,9 +50,6 @@ SELECT i.symbol, t.bid, t.ask, t.source, t.quoted_at, t.received_at, t.sequence,
        SELECT * FROM trading_quotetick q
         WHERE q.symbol = i.symbol AND q.batch <= %(batch)s::bigint ORDER BY q.batch DESC LIMIT 1) t
 """
-_OF_POSITION = """
-t.id = (SELECT p.account_id FROM trading_position p WHERE p.id = %(position)s::uuid AND p.owner_id = %(owner)s::uuid)
-"""
 # A batch that was purged is as old as whatever came next.
 _RECEIVED_AT_SQL = """
 SELECT coalesce((SELECT b.received_at FROM trading_pricebatch b WHERE b.number = %(batch)s::bigint),
@@ -61,9 +58,10 @@ SELECT coalesce((SELECT b.received_at FROM trading_pricebatch b WHERE b.number =
 """
 
 
-def market(now: datetime) -> Market:
-    """Every instrument with its hours, leverage caps and latest price: a look-up before the locks."""
-    return _market_of(prices.latest(), now)
+def market(now: datetime, stamp: prices.Stamp | None = None) -> Market:
+    """Every instrument with its hours, leverage caps and latest price; `stamp` as it was read meanwhile, if it was."""
+    latest = prices.latest(stamp)
+    return _market(latest.stamp.terms, latest.ticks, now=now, batch=latest.stamp.batch)
 
 
 def market_at(batch: int) -> Market:
@@ -76,10 +74,6 @@ def market_at(batch: int) -> Market:
     stamp, ticks = prices.latest()
     then = {symbol: Tick(*tick) for symbol, *tick in db.fetch_all(_PRICES_AT_SQL, {"batch": batch})}
     return _market(stamp.terms, {**ticks, **then}, now=now, batch=batch)
-
-
-def _market_of(latest: prices.Prices, now: datetime) -> Market:
-    return _market(latest.stamp.terms, latest.ticks, now=now, batch=latest.stamp.batch)
 
 
 def _market(version: UUID, ticks: Mapping[str, Tick], *, now: datetime, batch: int) -> Market:
@@ -100,39 +94,6 @@ def trading_account(owner: UUID, number: str) -> TradingAccount:
     if account is None:
         raise TradingAccountNotFound(number=number)
     return account
-
-
-def account_to_trade(owner: UUID, number: str, now: datetime) -> tuple[TradingAccount, Market]:
-    """
-    An account without its wallet, and the market: what is looked up before the locks, mostly by one statement.
-
-    :raises TradingAccountNotFound: if it does not exist or belongs to somebody else
-    """
-    where = "t.number = %(number)s::varchar AND t.owner_id = %(owner)s::uuid"
-    found = _account_and_market(where, now, number=number, owner=owner)
-    if found is None:
-        raise TradingAccountNotFound(number=number)
-    return found
-
-
-def account_of_position(owner: UUID, position_id: UUID, now: datetime) -> tuple[TradingAccount, Market]:
-    """
-    The account that a position is in, without its wallet, and the market.
-
-    :raises PositionNotFound: if it does not exist or belongs to somebody else
-    """
-    found = _account_and_market(_OF_POSITION, now, position=position_id, owner=owner)
-    if found is None:
-        raise PositionNotFound
-    return found
-
-
-def _account_and_market(where: str, now: datetime, **params: Any) -> tuple[TradingAccount, Market] | None:
-    found = rows.select_with(TradingAccount, where, also=prices.STAMP, **params)
-    if found is None:
-        return None
-    account, stamp = found
-    return account, _market_of(prices.latest(prices.Stamp(*stamp)), now)
 
 
 def instruments() -> QuerySet[Instrument]:

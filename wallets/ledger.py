@@ -115,32 +115,37 @@ class Posted:
 
 # --- Locking --------------------------------------------------------------------------------------------------------
 
-_COLUMNS = (
-    "id, number, owner_id, environment, kind, currency, balance, held, credit, realized_profit, status,"
-    " deposits_enabled, withdrawals_enabled, trading_enabled, verified, version, head"
-)
+_COLUMN_NAMES = (
+    "id", "number", "owner_id", "environment", "kind", "currency", "balance", "held", "credit", "realized_profit",
+    "status", "deposits_enabled", "withdrawals_enabled", "trading_enabled", "verified", "version", "head",
+)  # fmt: skip
 
 # One statement locks everything an operation will touch, in (owner, id) order, and reads the switches that gate it.
 # LockRows stands above Sort in the plan, so rows are locked in the order they are sorted. NO KEY: entries and orders
 # may still refer to the wallet meanwhile. The house's wallets are never locked: to this statement they do not exist.
 # There is one text per number of wallets: of an array as a parameter the server cannot tell how many there are, and
 # plans the statement anew each time.
-_LOCK_SQL = (
-    "SELECT "  # noqa: S608 - put together from our own column names
-    + ", ".join(f"w.{column.strip()}" for column in _COLUMNS.split(","))
-    + """,
-       (SELECT coalesce(array_agg(k.scope), ARRAY[]::varchar[]) FROM core_killswitch k WHERE k.engaged)
-  FROM wallets_wallet w
- WHERE w.{key} IN ({keys}) AND w.kind IN ('CASH', 'MARGIN')
+_HEAD, _SWITCHES = len(_COLUMN_NAMES) - 1, len(_COLUMN_NAMES)  # places of the last column, and of what follows it
+_ENGAGED = "(SELECT coalesce(array_agg(k.scope), ARRAY[]::varchar[]) FROM core_killswitch k WHERE k.engaged)"
+_LOCKED = ", ".join([*(f"w.{column}" for column in _COLUMN_NAMES), _ENGAGED])
+_LOCK_SQL = """
+SELECT {locked}{also}
+  FROM wallets_wallet w {join}
+ WHERE {where} AND w.kind IN ('CASH', 'MARGIN')
  ORDER BY w.owner_id, w.id
    FOR NO KEY UPDATE OF w
 """
-)
 
 
 @functools.cache
 def _lock_sql(key: str, type: str, count: int) -> str:  # noqa: A002 - the database's word
-    return _LOCK_SQL.format(key=key, keys=", ".join(f"%({place})s::{type}" for place in range(count)))
+    where = f"w.{key} IN ({', '.join(f'%({place})s::{type}' for place in range(count))})"
+    return _LOCK_SQL.format(locked=_LOCKED, also="", join="", where=where)
+
+
+@functools.cache
+def _lock_with_sql(join: str, where: str, also: str) -> str:
+    return _LOCK_SQL.format(locked=_LOCKED, also=f", {also}", join=f"JOIN {join}", where=where)
 
 
 def lock_wallets(*numbers: str) -> tuple[LockedWallet, ...]:
@@ -163,6 +168,19 @@ def lock_wallets_by_id(*ids: UUID) -> tuple[LockedWallet, ...]:
     return _lock("id", "uuid", ids, of=lambda wallet: wallet.id)
 
 
+def lock_wallet_with(join: str, where: str, *, also: str, **params: Any) -> tuple[LockedWallet, Sequence[Any]] | None:
+    """
+    Lock the one gated wallet that another room's row names, and return it with columns of that row; None if none does.
+
+    `join` says how that row is joined to the wallet `w`, `where` which it is, `also` what is wanted of it: constants of
+    the caller's. The other row is not locked, and read as it was when the statement began: what must not change
+    meanwhile is changed under the wallet's lock by everybody, or is read again.
+    """
+    found = _locking(_lock_with_sql(join, where, also), params)
+    assert len(found) <= 1, "one wallet is named"
+    return found[0] if found else None
+
+
 def _lock(
     key: str,
     type: str,  # noqa: A002 - the database's word
@@ -170,21 +188,26 @@ def _lock(
     *,
     of: Callable[[LockedWallet], K],
 ) -> tuple[LockedWallet, ...]:
-    serial = db.transaction_serial()
     assert wanted, "an operation names what it locks"
-    started = time.perf_counter()
     keys = {str(place): value for place, value in enumerate(dict.fromkeys(wanted))}
-    rows = db.fetch_all(_lock_sql(key, type, len(keys)), keys)
-    metrics.LOCK_WAIT_SECONDS.observe(time.perf_counter() - started)
-    locked = {}
-    for *columns, head, kill_switches in rows:
-        facts: list[Any] = [*columns, bytes(head), frozenset(kill_switches), serial]
-        wallet = LockedWallet(*facts)
-        locked[of(wallet)] = wallet
+    locked = {of(wallet): wallet for wallet, _ in _locking(_lock_sql(key, type, len(keys)), keys)}
     for value in wanted:
         if value not in locked:
             raise WalletNotFound(number=value)
     return tuple(locked[value] for value in wanted)
+
+
+def _locking(sql: str, params: dict[str, Any]) -> list[tuple[LockedWallet, Sequence[Any]]]:
+    """The wallets that a statement locks, in its order, each with whatever else it returns."""
+    serial = db.transaction_serial()
+    started = time.perf_counter()
+    rows = db.fetch_all(sql, params)
+    metrics.LOCK_WAIT_SECONDS.observe(time.perf_counter() - started)
+    found: list[tuple[LockedWallet, Sequence[Any]]] = []
+    for row in rows:
+        facts: list[Any] = [*row[:_HEAD], bytes(row[_HEAD]), frozenset(row[_SWITCHES]), serial]
+        found.append((LockedWallet(*facts), row[_SWITCHES + 1 :]))
+    return found
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from core import db
 from core.ids import uuid7
 from core.postgres.base import ASK_EVERY_SECONDS, numbered
 from tests.database import Clone
-from tests.wallets.test_round_trips import round_trips
+from tests.wire import round_trips
 
 
 def ask() -> Any:

@@ -179,7 +179,7 @@ def lockers() -> set[str]:
         own = {node.name for node in module.tree.body if isinstance(node, ast.FunctionDef)}
         for node in module.functions():
             calls.setdefault(_name(module, node.name), set()).update(_called(module, node, own))
-    reached = {"ledger.lock_wallets", "ledger.lock_wallets_by_id"}
+    reached = {"ledger.lock_wallets", "ledger.lock_wallets_by_id", "ledger.lock_wallet_with"}
     while more := {name for name, called in calls.items() if called & reached} - reached:
         reached |= more
     services = [module for module in source.modules() if "services" in module.path.parts]

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-import time
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from django.db import close_old_connections, connection
-from psycopg.pq import Trace
 
 from tests import cast
 from tests.cast import CastMember
 from tests.wallets.calls import transfer
+from tests.wire import round_trips
 
 ROUND_TRIPS_MAX = 9
 
@@ -23,23 +18,6 @@ ROUND_TRIPS = 6
 
 #: psycopg prepares a statement when it sees it for the fifth time, which costs a trip of its own that once.
 WARM_UP = 7
-
-
-def round_trips(act: Callable[[], Any]) -> int:
-    """How often the client waited for the server: libpq's own trace has one Sync or one simple Query for each."""
-    connection.ensure_connection()
-    connection.asked_at = time.monotonic()  # type: ignore[attr-defined]  # our backend: it is not asked in the middle
-    wire = connection.connection.pgconn
-    with tempfile.TemporaryFile() as file:
-        wire.trace(file.fileno())
-        wire.set_trace_flags(Trace.SUPPRESS_TIMESTAMPS)
-        try:
-            act()
-        finally:
-            wire.untrace()
-        file.seek(0)
-        messages = [line.split(b"\t") for line in file.read().splitlines()]
-    return sum(1 for message in messages if message[0] == b"F" and message[2] in {b"Sync", b"Query"})
 
 
 @pytest.fixture

@@ -30,7 +30,6 @@ from trading.margin import AccountState
 from trading.market import Market, WorkingOrder
 from trading.models import Instrument, Order, Position
 from trading.watch import Kind, LockedAccount, touch
-from wallets import ledger
 from wallets.ledger import Posting
 
 logger = structlog.get_logger(__name__)
@@ -67,12 +66,10 @@ def place_order(
     :raises ClientOrderIdTaken: if the account has an order of that name, with its id
     :raises Malformed: if a price is not on the instrument's grid, with the nearest that is
     """
-    trading_account, market = selectors.account_to_trade(claim.owner, account, timezone.now())
+    trading_account, wallet, market = execution.lock_account(claim.owner, account)
+
     instrument = _instrument(market, symbol)
     engine.require_on_grid(instrument, instruction)
-
-    (wallet,) = ledger.lock_wallets_by_id(trading_account.wallet_id)
-
     _require_new(trading_account, client_order_id)
     book, number = selectors.book_to_open_in(trading_account.id)
     locked = LockedAccount(trading_account, wallet, book, market, number=number)

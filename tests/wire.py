@@ -1,0 +1,28 @@
+"""What goes over the wire to the database, as libpq itself traces it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connection
+from psycopg.pq import Trace
+
+
+def round_trips(act: Callable[[], Any]) -> int:
+    """How often the client waited for the server: libpq's own trace has one Sync or one simple Query for each."""
+    connection.ensure_connection()
+    connection.asked_at = time.monotonic()  # type: ignore[attr-defined]  # our backend: it is not asked in the middle
+    wire = connection.connection.pgconn
+    with tempfile.TemporaryFile() as file:
+        wire.trace(file.fileno())
+        wire.set_trace_flags(Trace.SUPPRESS_TIMESTAMPS)
+        try:
+            act()
+        finally:
+            wire.untrace()
+        file.seek(0)
+        messages = [line.split(b"\t") for line in file.read().splitlines()]
+    return sum(1 for message in messages if message[0] == b"F" and message[2] in {b"Sync", b"Query"})
