@@ -4,9 +4,10 @@ How gunicorn serves: a few processes with a few threads each, and never more dat
 A thread keeps one connection, so workers × threads is what the web takes of DATABASE_CONNECTIONS_MAX; what is set aside
 for the feed, for commands and for whoever investigates at night is DATABASE_CONNECTIONS_RESERVED.
 
-On a unix socket (BIND=unix:/run/desk/gunicorn.sock) a proxy stands in front, as `deploy/nginx.conf` has it. Then no
-worker takes in more than its threads can serve: what waits, waits in the socket's backlog, in order and for whichever
-worker is free first, and what finds the backlog full is told so by the kernel at once.
+On a unix socket (BIND=unix:/run/desk/gunicorn.sock) a proxy stands in front, as `deploy/nginx.conf` has it. Then each
+thread takes its requests itself (`config/accepting.py`), and no worker takes in more than its threads can serve: what
+waits, waits in the socket's backlog, in order and for whichever thread is free first, and what finds the backlog full
+is told so by the kernel at once.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ env = environ.Env()
 host = env.str("HOST", default="127.0.0.1")
 bind = env.str("BIND", default="") or f"{f'[{host}]' if ':' in host else host}:{env.int('PORT', default=8000)}"
 is_behind_proxy = bind.startswith("unix:")
-worker_class = "gthread"
+worker_class = "config.accepting.AcceptingThreads" if is_behind_proxy else "gthread"
 workers = env.int("WEB_WORKERS", default=max(2, min(4, os.cpu_count() or 2)))
 threads = env.int("WEB_THREADS", default=8)
 # A process runs Python on one processor at a time, and its threads hand that right from one processor to the other,
