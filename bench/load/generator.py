@@ -33,8 +33,8 @@ BROKEN, TIMED_OUT = 0, 1
 CONNECTIONS_PER_ADDRESS = 20_000
 CONNECTING_AT_ONCE = 256
 RECEIVE_BYTES = 65_536
-#: So often a process looks what has arrived and what is due. Woken by every answer instead it would take twice the
-#: processor, and that from what is measured; what an answer has waited to be seen counts as if the system had taken it.
+#: So often a process looks what has arrived and what is due. Woken by every answer it would take more of the processor,
+#: and that from what is measured. What an answer has waited to be seen counts as if the system had taken it.
 LOOK_EVERY_SECONDS = 0.004
 _LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
 
