@@ -202,7 +202,8 @@ def in_rounds(load: Load, scripts: Sequence[Script], *, rounds: int, seconds: fl
     """What can be done, what of it is done at twice that, and so on in turn: the machine's moods meet both."""
     rate = len(scripts) / PERIOD_SECONDS
     print(
-        f"What the desk can do at most for them, {CAPACITY_SECONDS:.0f} s; then {OVERLOAD:g} times that, {seconds:g} s"
+        f"What the desk can do at most for them, {CAPACITY_SECONDS:.0f} s; then {OVERLOAD:g} times that, {seconds:g} s",
+        flush=True,
     )
     before, found = capacity(load, scripts), []
     for _ in range(rounds):

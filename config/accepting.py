@@ -32,7 +32,8 @@ class AcceptingThreads(SyncWorker):
     clients and a connection for each request, and what is left of all that is handing on. Here a request that waits is
     taken from the socket's backlog, in order, by the thread that is free first, of whichever process.
 
-    Told to end, it takes no more requests and carries out those it has, for as long as `graceful_timeout` says.
+    Told to end, it carries out what it has, for as long as `graceful_timeout` says; a thread that was waiting may take
+    one more request first, within `LOOK_UP_SECONDS`.
     """
 
     alive: bool

@@ -115,19 +115,19 @@ class Posted:
 
 # --- Locking --------------------------------------------------------------------------------------------------------
 
-_COLUMN_NAMES = (
+_COLUMNS = (
     "id", "number", "owner_id", "environment", "kind", "currency", "balance", "held", "credit", "realized_profit",
     "status", "deposits_enabled", "withdrawals_enabled", "trading_enabled", "verified", "version", "head",
 )  # fmt: skip
+_HEAD, _SWITCHES = len(_COLUMNS) - 1, len(_COLUMNS)  # places of the last column, and of what follows it
+_ENGAGED = "(SELECT coalesce(array_agg(k.scope), ARRAY[]::varchar[]) FROM core_killswitch k WHERE k.engaged)"
+_LOCKED = ", ".join([*(f"w.{column}" for column in _COLUMNS), _ENGAGED])
 
 # One statement locks everything an operation will touch, in (owner, id) order, and reads the switches that gate it.
 # LockRows stands above Sort in the plan, so rows are locked in the order they are sorted. NO KEY: entries and orders
 # may still refer to the wallet meanwhile. The house's wallets are never locked: to this statement they do not exist.
 # There is one text per number of wallets: of an array as a parameter the server cannot tell how many there are, and
 # plans the statement anew each time.
-_HEAD, _SWITCHES = len(_COLUMN_NAMES) - 1, len(_COLUMN_NAMES)  # places of the last column, and of what follows it
-_ENGAGED = "(SELECT coalesce(array_agg(k.scope), ARRAY[]::varchar[]) FROM core_killswitch k WHERE k.engaged)"
-_LOCKED = ", ".join([*(f"w.{column}" for column in _COLUMN_NAMES), _ENGAGED])
 _LOCK_SQL = """
 SELECT {locked}{also}
   FROM wallets_wallet w {join}
@@ -173,8 +173,8 @@ def lock_wallet_with(join: str, where: str, *, also: str, **params: Any) -> tupl
     Lock the one gated wallet that another room's row names, and return it with columns of that row; None if none does.
 
     `join` says how that row is joined to the wallet `w`, `where` which it is, `also` what is wanted of it: constants of
-    the caller's. The other row is not locked, and read as it was when the statement began: what must not change
-    meanwhile is changed under the wallet's lock by everybody, or is read again.
+    the caller's. The other row is not locked, and is as it was when the statement began, however long the lock took:
+    whoever needs what others change under that lock reads it again.
     """
     found = _locking(_lock_with_sql(join, where, also), params)
     assert len(found) <= 1, "one wallet is named"

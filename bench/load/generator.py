@@ -269,6 +269,7 @@ class _Loop:
         spread = 0.05 if self.load.period is None else self.load.period
         first = len(self.lines)
         if self.load.at_once is not None:
+            assert self.load.period is None, "who takes turns has no time of their own"
             first = min(first, -(-self.load.at_once // self.load.processes))
             self.idle.extend(self.lines[first:])
         due = [(self.chance.random() * spread, place) for place in range(first)]
