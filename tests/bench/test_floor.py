@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import re
-import tempfile
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from django.db import connection
-from psycopg.pq import Trace
 
 from bench.load import crowd, floor, record
 from bench.load.record import Statement
 from core.models import IdempotencyKey
 from scripts import embedded_postgres
-from tests import cast, database
+from tests import cast, database, wire
 from tests.cast import CastMember
 from tests.wallets.calls import transfer
 from wallets import verification
@@ -27,21 +22,6 @@ RING = floor.Ring(first_number=1, half=PAYERS, clients=CLIENTS, payers=PAYERS)
 
 #: psycopg prepares a statement when it sees it for the fifth time.
 WARM_UP = 7
-
-
-def statements_on_the_wire(act: Callable[[], Any]) -> int:
-    """How many statements the server was asked to execute, by libpq's own trace."""
-    wire = connection.connection.pgconn
-    with tempfile.TemporaryFile() as file:
-        wire.trace(file.fileno())
-        wire.set_trace_flags(Trace.SUPPRESS_TIMESTAMPS)
-        try:
-            act()
-        finally:
-            wire.untrace()
-        file.seek(0)
-        messages = [line.split(b"\t") for line in file.read().splitlines()]
-    return sum(1 for message in messages if message[0] == b"F" and message[2] in {b"Bind", b"Query"})
 
 
 def one_transfer(payer: CastMember, payee: CastMember) -> list[Statement]:
@@ -58,7 +38,7 @@ def test_everything_the_desk_says_in_a_transfer_is_recorded(committed_db: object
     for _ in range(WARM_UP):
         transfer(alice, bob.cash, "0.01")
     said: list[Statement] = []
-    sent = statements_on_the_wire(lambda: said.extend(one_transfer(alice, bob)))
+    sent = wire.statements(lambda: said.extend(one_transfer(alice, bob)))
     assert sent == len(said) + 2  # BEGIN and COMMIT are not sent through a cursor
 
 

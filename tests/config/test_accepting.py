@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,13 +35,6 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
     return [b"ok"]
 """
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Short enough a name for a socket."""
-    with tempfile.TemporaryDirectory(prefix="desk-") as made:
-        yield Path(made)
 
 
 @contextmanager

@@ -139,13 +139,6 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Short enough a name for a socket."""
-    with tempfile.TemporaryDirectory(prefix="desk-") as made:
-        yield Path(made)
-
-
 def assert_is_ours(answer: Answer, code: str) -> None:
     """What nginx wrote reads like what the desk writes."""
     refusal, problem = REGISTRY[code], answer.problem
